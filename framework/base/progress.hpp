@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "framework/base/types.hpp"
+
+namespace kronlab {
+
+/// Words for the user, on standard error (standard output belongs to results). Silenced on all ranks but root.
+void log_info(std::string_view message);
+void log_warning(std::string_view message);
+void silence_log();
+/// Copies every message to this file as well (the run's `log/`); an empty path stops that.
+void log_to_file(const std::string& path);
+
+/// Seconds since some fixed moment; monotonic.
+double now_s();
+
+/// "4.2 s", "3 min 07 s", "2 h 05 min".
+std::string format_duration(double seconds);
+
+/// A progress line with an estimate of the time left: rewritten in place on a terminal, else one line every 10 s.
+class Progress {
+ public:
+  /// total: units of work, e.g. windows; what: "evaluating dense model"
+  Progress(std::string what, Index total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  /// `done` units are finished; `detail` is shown behind the numbers.
+  void update(Index done, std::string_view detail = {});
+  /// Ends the line and leaves its final state; called by the destructor too.
+  void finish(std::string_view detail = {});
+
+ private:
+  void show(Index done, std::string_view detail, bool last);
+
+  std::string what_;
+  Index total_ = 0;
+  Index done_ = 0;
+  double started_s_ = 0.0;
+  double shown_s_ = 0.0;
+  bool finished_ = false;
+};
+
+}  // namespace kronlab
