@@ -4,7 +4,7 @@
 set(KRONLAB_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror=return-type)
 
 add_library(kronlab_flags INTERFACE)
-target_compile_options(kronlab_flags INTERFACE -march=${KRONLAB_ARCH} -fno-math-errno -fno-trapping-math ${KRONLAB_WARNINGS})
+target_compile_options(kronlab_flags INTERFACE -march=${KRONLAB_ARCH} -fno-math-errno -fno-trapping-math -mprefer-vector-width=512 ${KRONLAB_WARNINGS})
 target_compile_definitions(kronlab_flags INTERFACE OMPI_SKIP_MPICXX=1 TOML_HEADER_ONLY=0 TOML_SHARED_LIB=1 SPDLOG_COMPILED_LIB SPDLOG_FMT_EXTERNAL)
 target_include_directories(kronlab_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_link_libraries(kronlab_flags INTERFACE OpenMP::OpenMP_CXX fmt::fmt)

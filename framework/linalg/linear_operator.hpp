@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "framework/linalg/gemm.hpp"
 #include "framework/tensor/tensor.hpp"
 
 namespace kronlab::linalg {
@@ -28,6 +29,10 @@ class LinearOperator {
   void apply_adjoint(ConstTensorView y, TensorView x, Write write = Write::replace) const;
   /// out[i, :] = W[ids[i], :], for embeddings.  out: [ids.size(), in], f64, f32 or bf16
   void gather_rows(std::span<const std::int32_t> ids, TensorView out) const;
+  /// Whether `apply_slice` is as cheap, for its share of the rows, as `apply`: then a vocabulary is walked in slices.
+  virtual bool has_slices() const { return false; }
+  /// y = x W[first_row : first_row + y.cols, :]^T.  x: [n, in]  @pre has_slices()
+  void apply_slice(ConstTensorView x, Index first_row, TensorView y) const;
   /// All of W in float32, [out, in].
   Tensor to_dense() const;
 
@@ -41,6 +46,7 @@ class LinearOperator {
   virtual void do_apply(ConstTensorView x, TensorView y, Write write) const = 0;
   virtual void do_apply_adjoint(ConstTensorView y, TensorView x, Write write) const = 0;
   virtual void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const = 0;
+  virtual void do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const;
 
   Index rows_ = 0;
   Index cols_ = 0;
@@ -53,12 +59,14 @@ class DenseOperator final : public LinearOperator {
   explicit DenseOperator(Tensor weight);
 
   Index num_parameters() const override { return weight_.size(); }
+  bool has_slices() const override { return true; }
   const Tensor& weight() const { return weight_; }
 
  private:
   void do_apply(ConstTensorView x, TensorView y, Write write) const override;
   void do_apply_adjoint(ConstTensorView y, TensorView x, Write write) const override;
   void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const override;
+  void do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const override;
   ConstTensorView weight_as(DType dtype) const;
 
   Tensor weight_;

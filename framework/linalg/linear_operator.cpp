@@ -1,0 +1,97 @@
+#include "framework/linalg/linear_operator.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+namespace kronlab::linalg {
+namespace {
+
+void expect_types(ConstTensorView from, ConstTensorView to) {
+  const bool same = from.dtype == to.dtype && (from.dtype == DType::f32 || from.dtype == DType::f64 || from.dtype == DType::bf16);
+  const bool widening = from.dtype == DType::bf16 && to.dtype == DType::f32;
+  KRONLAB_EXPECTS(same || widening, "no application from {} to {}", to_string(from.dtype), to_string(to.dtype));
+}
+
+}  // namespace
+
+LinearOperator::LinearOperator(Index rows, Index cols) : rows_(rows), cols_(cols) {
+  KRONLAB_EXPECTS(rows > 0 && cols > 0, "a linear operator of {} x {}", rows, cols);
+}
+
+void LinearOperator::apply(ConstTensorView x, TensorView y, Write write) const {
+  KRONLAB_EXPECTS(x.cols == cols_ && y.cols == rows_ && x.rows == y.rows, "apply [{}, {}]: x is [{}, {}], y is [{}, {}]",
+                  rows_, cols_, x.rows, x.cols, y.rows, y.cols);
+  expect_types(x, y);
+  if (x.rows > 0) do_apply(x, y, write);
+}
+
+void LinearOperator::apply_adjoint(ConstTensorView y, TensorView x, Write write) const {
+  KRONLAB_EXPECTS(x.cols == cols_ && y.cols == rows_ && x.rows == y.rows,
+                  "apply_adjoint [{}, {}]: y is [{}, {}], x is [{}, {}]", rows_, cols_, y.rows, y.cols, x.rows, x.cols);
+  expect_types(y, x);
+  if (y.rows > 0) do_apply_adjoint(y, x, write);
+}
+
+void LinearOperator::apply_slice(ConstTensorView x, Index first_row, TensorView y) const {
+  KRONLAB_EXPECTS(has_slices(), "this operator has no slices");
+  KRONLAB_EXPECTS(x.cols == cols_ && x.rows == y.rows && first_row >= 0 && first_row + y.cols <= rows_,
+                  "apply_slice [{}, {}] from row {}: x is [{}, {}], y is [{}, {}]", rows_, cols_, first_row, x.rows,
+                  x.cols, y.rows, y.cols);
+  expect_types(x, y);
+  do_apply_slice(x, first_row, y);
+}
+
+void LinearOperator::gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
+  KRONLAB_EXPECTS(out.rows == static_cast<Index>(ids.size()) && out.cols == cols_, "gather of {} rows of {} into [{}, {}]",
+                  ids.size(), cols_, out.rows, out.cols);
+  for (const auto id : ids) KRONLAB_EXPECTS(id >= 0 && id < rows_, "row {} of an operator with {} rows", id, rows_);
+  do_gather_rows(ids, out);
+}
+
+Tensor LinearOperator::to_dense() const {
+  std::vector<std::int32_t> ids(static_cast<std::size_t>(rows_));
+  std::iota(ids.begin(), ids.end(), 0);
+  Tensor dense = Tensor::uninitialised(DType::f32, {rows_, cols_});
+  do_gather_rows(ids, dense.view());
+  return dense;
+}
+
+void LinearOperator::do_apply_slice(ConstTensorView, Index, TensorView) const {
+  KRONLAB_EXPECTS(false, "this operator has no slices");
+}
+
+DenseOperator::DenseOperator(Tensor weight) : LinearOperator(weight.rows(), weight.cols()), weight_(std::move(weight)) {
+  KRONLAB_EXPECTS(weight_.dtype() == DType::f32 && weight_.shape().size() == 2, "a dense weight is f32 and has two extents");
+}
+
+ConstTensorView DenseOperator::weight_as(DType dtype) const {
+  if (dtype == DType::f32) return weight_.view();
+  if (converted_.is_empty() || converted_.dtype() != dtype) {
+    converted_ = Tensor::uninitialised(dtype, weight_.shape());
+    convert(weight_.view(), converted_.view());
+  }
+  return std::as_const(converted_).view();
+}
+
+void DenseOperator::do_apply(ConstTensorView x, TensorView y, Write write) const {
+  gemm(Transpose::no, x, Transpose::yes, weight_as(x.dtype), write == Write::add ? 1.0 : 0.0, y);
+}
+
+void DenseOperator::do_apply_adjoint(ConstTensorView y, TensorView x, Write write) const {
+  gemm(Transpose::no, y, Transpose::no, weight_as(y.dtype), write == Write::add ? 1.0 : 0.0, x);
+}
+
+void DenseOperator::do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const {
+  gemm(Transpose::no, x, Transpose::yes, weight_as(x.dtype).block(first_row, 0, y.cols, cols()), 0.0, y);
+}
+
+void DenseOperator::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
+  const auto weight = weight_.view();
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    convert(weight.block(ids[i], 0, 1, cols()), out.block(static_cast<Index>(i), 0, 1, cols()));
+  }
+}
+
+}  // namespace kronlab::linalg

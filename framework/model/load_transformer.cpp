@@ -1,0 +1,82 @@
+#include <algorithm>
+
+#include "framework/model/transformer.hpp"
+
+namespace kronlab::model {
+namespace {
+
+/// Reads tensors of one model and checks them against the shapes that its configuration implies.
+class Loader {
+ public:
+  Loader(const ModelConfig& config, const TensorSource& tensors) : tensors_(tensors) {
+    for (const auto& expected : tensor_shapes(config)) {
+      const auto& found = tensors.info(expected.name);
+      if (found.shape != expected.shape) {
+        throw DataError(fmt::format("tensor '{}' has shape [{}], the configuration implies [{}]", expected.name,
+                                    fmt::join(found.shape, ", "), fmt::join(expected.shape, ", ")));
+      }
+    }
+  }
+
+  Tensor load(const std::string& name) const { return tensors_.load(name); }
+
+  Norm norm(const std::string& stem) const {
+    return {load(stem + ".weight"), tensors_.has(stem + ".bias") ? load(stem + ".bias") : Tensor()};
+  }
+
+  std::shared_ptr<const linalg::LinearOperator> weight(const LayerShape& shape) {
+    const Tensor& whole = fused(shape.tensor);
+    if (whole.rows() == shape.rows) return std::make_shared<linalg::DenseOperator>(std::move(last_));
+    Tensor slice = Tensor::uninitialised(DType::f32, {shape.rows, shape.cols});
+    convert(whole.view().block(shape.first_row, 0, shape.rows, shape.cols), slice.view());
+    return std::make_shared<linalg::DenseOperator>(std::move(slice));
+  }
+
+  Tensor bias(const LayerShape& shape) const {
+    if (shape.bias_tensor.empty()) return {};
+    const Tensor whole = load(shape.bias_tensor);
+    Tensor slice = Tensor::uninitialised(DType::f32, {shape.rows});
+    convert(whole.view().block(0, shape.first_row, 1, shape.rows), slice.view());
+    return slice;
+  }
+
+ private:
+  /// The tensor that slices are cut from; the last one is kept, as its slices are asked for one after another.
+  const Tensor& fused(const std::string& name) {
+    if (name != last_name_ || last_.is_empty()) {
+      last_ = load(name);
+      last_name_ = name;
+    }
+    return last_;
+  }
+
+  const TensorSource& tensors_;
+  std::string last_name_;
+  Tensor last_;
+};
+
+}  // namespace
+
+Transformer Transformer::load(const ModelConfig& config, const TensorSource& tensors) {
+  Loader loader(config, tensors);
+  const bool gpt2 = config.architecture == Architecture::gpt2;
+  Transformer model;
+  model.config_ = config;
+  model.layers_ = linear_layers(config);
+  if (gpt2) model.positions_ = std::make_shared<Tensor>(loader.load("wpe.weight"));
+  model.final_norm_ = std::make_shared<Norm>(loader.norm(gpt2 ? "ln_f" : "norm"));
+  for (Index b = 0; b < config.num_blocks; ++b) {
+    const std::string stem = fmt::format("{}.{}.", gpt2 ? "h" : "layers", b);
+    auto block = std::make_shared<Block>();
+    block->attention_norm = loader.norm(stem + (gpt2 ? "ln_1" : "input_layernorm"));
+    block->mlp_norm = loader.norm(stem + (gpt2 ? "ln_2" : "post_attention_layernorm"));
+    model.blocks_.push_back(std::move(block));
+  }
+  for (const auto& shape : model.layers_) {
+    model.slot(shape.name) = loader.weight(shape);
+    if (shape.block >= 0) model.block_layer(shape.name).bias = loader.bias(shape);
+  }
+  return model;
+}
+
+}  // namespace kronlab::model
