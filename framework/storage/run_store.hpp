@@ -1,0 +1,109 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/base/metric.hpp"
+#include "framework/base/types.hpp"
+
+namespace kronlab::storage {
+
+/// Pairs of a name and its text, in the sequence in which they are shown.
+using NamedTexts = std::vector<std::pair<std::string, std::string>>;
+
+/// The schema that this program writes; it reads this one and older ones (`PRAGMA user_version`).
+inline constexpr int run_schema_version = 1;
+
+/// What a run is, known before its first step.
+struct RunDescription {
+  std::string name;         ///< of the experiment; part of the folder's name
+  std::string label;        ///< of this run within the experiment, as a table shows it
+  std::string question;     ///< what the experiment asks
+  std::string paper;        ///< e.g. "arXiv:2401.16367"; may be empty
+  std::string config_toml;  ///< the resolved configuration, defaults included
+  std::string cell;         ///< hash of all that determines the result
+  std::string model_path;
+  std::string model_name;
+  NamedTexts parameters;  ///< what the sweep varies: {"stage.1.decompose.num_terms", "4"}
+  NamedTexts provenance;  ///< from `provenance()`
+};
+
+/// interrupted: finished stages or a checkpoint to go on from; lost: the writer is gone without a word.
+enum class RunState { created, running, interrupted, done, failed, lost };
+std::string to_string(RunState state);
+/// @throws StorageError for another word
+RunState run_state(const std::string& text);
+
+/// One compressed layer; parameters and bytes are those of the layer's weight.
+struct LayerRecord {
+  Index stage = 0;
+  std::string layer;   ///< as the model names it: "h.3.mlp.c_fc"
+  std::string method;  ///< "kronecker", "permuted(kronecker)"
+  Index rows = 0;
+  Index cols = 0;
+  Index parameters_before = 0;
+  Index parameters_after = 0;
+  Index bytes_after = 0;
+  double relative_error = 0.0;           ///< |W - W^|_F / |W|_F
+  std::optional<double> weighted_error;  ///< under the statistics of its inputs, where there are any
+  std::optional<double> search_value;    ///< objective that the permutation search reached
+  std::optional<double> search_bound;    ///< no permutation is better than this
+  double seconds = 0.0;
+  std::string convergence;  ///< how the iteration ended, in words
+};
+
+/// The writer of one run: STORE/runs/RUN_ID/ with run.sqlite, config.toml, log/, checkpoints/ (arrays.h5: ArrayFile).
+///
+/// Root rank only: one writer per run. RUN_ID = 20261124T051300Z-1f2e3d4c-slug sorts by time and needs no counter.
+/// Metrics are collected in memory and written in batches; a reader that locks the file delays a batch and never loses
+/// it. What `flush()` has returned from survives a kill -9. Journal mode DELETE, which also works on NFS and Lustre.
+class RunStore final : public MetricSink {
+ public:
+  /// Makes the folders, the database and config.toml. @throws StorageError with the path and the reason
+  static RunStore create(const std::string& store_path, const RunDescription& description);
+  /// Goes on with a run that stopped; its metrics, stages and layers stay.
+  /// @throws StorageError if there is no such run, its schema is newer, or the database is damaged
+  static RunStore open(const std::string& store_path, const std::string& run_id);
+  /// Removes everything recorded of stage `first` and later ones, before they are done again.
+  void forget_stages_from(Index first);
+
+  RunStore(RunStore&&) noexcept;
+  RunStore& operator=(RunStore&&) noexcept;
+  RunStore(const RunStore&) = delete;
+  RunStore& operator=(const RunStore&) = delete;
+  /// Writes what is left; says in the log if that fails.
+  ~RunStore() override;
+
+  const std::string& id() const;
+  const std::filesystem::path& folder() const;
+
+  /// Flushes. `reason` says why a run failed or was interrupted. @throws StorageError
+  void set_state(RunState state, const std::string& reason = {});
+  /// Flushes; a stage that starts again replaces its own row. Stage -1 is the evaluation of the dense model.
+  void stage_started(Index stage, const std::string& name);
+  /// Flushes. @throws StorageError if the stage was not started
+  void stage_finished(Index stage, double seconds);
+
+  /// Keeps the metric; every 256th writes the batch. NaN and infinities stay distinguishable.
+  /// @pre name and unit are not empty; the stage is -1 or was started. @throws StorageError when the batch fails
+  void record(const Metric& metric) override;
+  /// Written with the next batch. A layer that is recorded twice in a stage replaces itself.
+  void record_layer(const LayerRecord& layer);
+  /// A finished file inside the run's folder: `path` relative to it; bytes and SHA-256 are computed here.
+  /// Flushes. @throws StorageError if it cannot be read
+  void record_artifact(const std::string& path, const std::string& kind);
+  /// Writes everything kept, durably, in one transaction. @throws StorageError; then nothing of the batch is written and
+  /// all of it is kept for the next attempt
+  void flush();
+
+ private:
+  struct State;
+  explicit RunStore(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace kronlab::storage
