@@ -3,74 +3,97 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "decompositions/factorization.hpp"
-#include "framework/base/random.hpp"
-#include "framework/comm/communicator.hpp"
 
 namespace kronlab::decompositions {
 
 /// What is known of a layer's data; plain weights when nothing is known.
 struct LayerStatistics {
-  Matrix<double> input_moments;      ///< C = X^T X / tokens: [in, in]; empty if not gathered
-  Matrix<double> gradient_moments;   ///< S = second moments of the loss gradient in the outputs: [out, out] or [1, out] (its diagonal); empty if not gathered
+  Matrix<double> input_moments;     ///< C = X^T X / tokens: [in, in]; empty if not gathered
+  Matrix<double> gradient_moments;  ///< S of the loss gradient in the outputs: [out, out], or its diagonal [1, out]; empty if not gathered
   Index num_tokens = 0;
 };
 
 /// How an iteration ended: a value, not an exception.
 struct Convergence {
-  enum class Reason { exact, converged, max_iterations, time_limit, breakdown };
+  enum class Reason { exact, converged, max_iterations, time_limit };
   Reason reason = Reason::exact;
   Index num_iterations = 0;
   double residual = 0.0;  ///< relative; 0 for direct methods
 };
-std::string to_string(Convergence::Reason reason);
+std::string_view to_string(Convergence::Reason reason);
 
 /// A weight decomposed, and how good it is.
 struct Decomposition {
   std::unique_ptr<Factorization> factorization;
-  double relative_error = 0.0;                   ///< |W - W^|_F / |W|_F
-  std::optional<double> weighted_error;          ///< sqrt(tr(dW C dW^T) / tr(W C W^T)); none without input moments
+  double relative_error = 0.0;           ///< |W - W^|_F / |W|_F; 0 for a zero weight
+  std::optional<double> weighted_error;  ///< sqrt(tr(dW C dW^T) / tr(W C W^T)); none without input moments
   Convergence convergence;
-  std::vector<double> spectrum;                  ///< singular values of what was truncated, descending; may be empty
+  std::vector<double> spectrum;          ///< singular values of what was truncated, descending
 };
 
-/// |W - W^|_F / |W|_F and its weighted form, in double; 0 for a zero weight approximated by zero.
-double relative_error(ConstTensorView weight, const Factorization& factorization);
-std::optional<double> weighted_error(ConstTensorView weight, const Factorization& factorization, const LayerStatistics& statistics);
+/// Parameters and bytes of a factorization.
+struct Size {
+  Index num_parameters = 0;
+  Index stored_bytes = 0;
+};
 
-/// Turns a weight W: [out, in] (f32) into a factorization. One object serves all layers.
+/// Turns a weight W: [out, in] (f32) into a factorization. One object serves all layers; local to the rank.
 class Decomposer {
  public:
   virtual ~Decomposer() = default;
 
-  /// Local to the rank. @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms),
-  /// DataError on NaN or infinite weights
-  Decomposition decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics, RandomStream random) const;
-  /// The same for a matrix that all ranks work on together (ScaLAPACK). Collective; the result, on every rank, is
-  /// the same up to rounding for any number of ranks. Weight on every rank in this version.
-  Decomposition decompose(const comm::Communicator& communicator, const std::string& layer, ConstTensorView weight,
-                          const LayerStatistics& statistics, RandomStream random) const;
+  /// @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms), DataError on NaN or
+  /// infinite weights or if required moments are missing
+  Decomposition decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const;
 
-  virtual std::string kind() const = 0;
+  virtual std::string_view kind() const = 0;
   /// Whether LayerStatistics::input_moments are required.
   virtual bool needs_input_moments() const { return false; }
-  /// Parameters and bytes that a weight of this shape will have, without any weight. @throws ConfigError as `decompose`
-  struct Size {
-    Index num_parameters = 0;
-    Index stored_bytes = 0;
-  };
+  /// What a weight of this shape will take, without any weight. @throws ConfigError as `decompose`
   virtual Size size_of(const std::string& layer, Index rows, Index cols) const = 0;
-  /// Floating-point operations of one decomposition, roughly: for partitioning and time estimates.
+  /// Multiply-adds of one decomposition, roughly: for partitioning.
   virtual double cost(Index rows, Index cols) const = 0;
 
  private:
-  virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics,
-                                     RandomStream random) const = 0;
-  /// Default: decompose on every rank alike (local).
-  virtual Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
-                                                 ConstTensorView weight, const LayerStatistics& statistics,
-                                                 RandomStream random) const;
+  /// Fills factorization, spectrum and convergence.
+  virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const = 0;
 };
+
+/// Sum of Kronecker products, nearest in the Frobenius norm: Σ_k A_k ⊗ B_k.
+///
+///   W: [m1*m2, n1*n2]    A_k: [m1, n1]    B_k: [m2, n2]
+///
+/// The blocks of W become the rows of R(W): [m1*n1, m2*n2]; A_k and B_k are its leading singular vectors times the root of
+/// the singular value, reshaped; the entry of B_k that is largest in size is positive.
+///
+/// Van Loan and Pitsianis, Approximation with Kronecker products, 1993.
+struct KroneckerOptions {
+  Index left_rows = 0;  ///< m1; must divide the rows of the weight
+  Index left_cols = 0;  ///< n1; must divide the columns of the weight
+  Index num_terms = 1;  ///< length of the sum
+};
+std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& options);
+
+/// Truncated singular value decomposition U V.
+struct SvdOptions {
+  std::optional<Index> truncation;  ///< singular triples that stay
+  std::optional<double> keep;       ///< or the share of the weight's parameters that stays: truncation = floor(keep m n / (m + n))
+};
+std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options);
+
+/// SVD of W L, times L^-1, with L L^T = C + damping mean(diag C) I: the nearest matrix of that rank in the norm
+/// tr(dW C dW^T), which is the error of the layer's output (SVD-LLM: Wang et al., 2403.07378).
+struct WhitenedSvdOptions {
+  SvdOptions size;
+  double damping = 1e-3;
+};
+std::unique_ptr<Decomposer> make_whitened_svd_decomposer(const WhitenedSvdOptions& options);
+
+/// R(W): [m1 n1, m2 n2], row (i, j) is block (i, j) of W; and the inverse of one column: v -> [m, n].
+Matrix<double> rearrange(ConstTensorView weight, Index left_rows, Index left_cols);
 
 }  // namespace kronlab::decompositions

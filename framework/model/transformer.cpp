@@ -5,6 +5,7 @@
 
 #include "framework/kernels/attention.hpp"
 #include "framework/kernels/elementwise.hpp"
+#include "framework/tensor/scratch.hpp"
 
 namespace kronlab::model {
 namespace {
@@ -57,11 +58,7 @@ DType Workspace::stream_type() const { return precision_ == Precision::fp64 ? DT
 
 TensorView Workspace::buffer(std::size_t index, Index rows, Index cols, DType dtype) {
   if (buffers_.size() <= index) buffers_.resize(index + 1);
-  Tensor& tensor = buffers_[index];
-  if (tensor.dtype() != dtype || tensor.size() < rows * cols) tensor = Tensor::uninitialised(dtype, {rows, cols});
-  TensorView view = tensor.view();
-  view.rows = rows, view.cols = cols, view.stride = cols;
-  return view;
+  return resized(buffers_[index], rows, cols, dtype);
 }
 
 ConstTensorView Workspace::rotary(Index length, const ModelConfig& config) {

@@ -1,0 +1,87 @@
+#include "decompositions/permuted.hpp"
+
+#include <utility>
+
+#include "framework/kernels/kronecker.hpp"
+#include "framework/tensor/scratch.hpp"
+
+namespace kronlab::decompositions {
+namespace {
+
+using kernels::Move;
+
+Tensor as_tensor(const std::vector<Index>& order) {
+  Tensor tensor(DType::i32, {static_cast<Index>(order.size())});
+  for (std::size_t i = 0; i < order.size(); ++i) tensor.values<std::int32_t>()[i] = static_cast<std::int32_t>(order[i]);
+  return tensor;
+}
+
+}  // namespace
+
+void expect_permutation(const std::vector<Index>& order, Index n, const char* what) {
+  if (static_cast<Index>(order.size()) != n) throw DataError(fmt::format("{}: {} entries, expected a permutation of {}", what, order.size(), n));
+  std::vector<bool> seen(order.size());
+  for (const Index i : order) {
+    if (i < 0 || i >= n || seen[static_cast<std::size_t>(i)]) throw DataError(fmt::format("{}: {} is out of range or there twice, expected a permutation of {}", what, i, n));
+    seen[static_cast<std::size_t>(i)] = true;
+  }
+}
+
+Permuted::Permuted(std::unique_ptr<Factorization> inner, std::vector<Index> rows, std::vector<Index> columns)
+    : Factorization(inner->rows(), inner->cols()), inner_(std::move(inner)), rows_(std::move(rows)), columns_(std::move(columns)) {
+  if (!rows_.empty()) expect_permutation(rows_, inner_->rows(), "row permutation");
+  if (!columns_.empty()) expect_permutation(columns_, inner_->cols(), "column permutation");
+}
+
+Index Permuted::stored_bytes() const {
+  return inner_->stored_bytes() + 4 * static_cast<Index>(rows_.size() + columns_.size());
+}
+
+FactorizationParts Permuted::parts() const {
+  FactorizationParts parts{"permuted", {}, {}, {}};
+  if (!rows_.empty()) parts.tensors["rows"] = as_tensor(rows_);
+  if (!columns_.empty()) parts.tensors["columns"] = as_tensor(columns_);
+  parts.children["inner"] = inner_->parts();
+  return parts;
+}
+
+void Permuted::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
+  ConstTensorView in = x;
+  if (!columns_.empty()) {
+    const TensorView gathered = resized(input_, x.rows, x.cols, x.dtype);
+    kernels::permute_columns(columns_, Move::gather, x, gathered, false);
+    in = gathered;
+  }
+  if (rows_.empty()) return inner_->apply(in, y, write);
+  const TensorView out = resized(output_, y.rows, y.cols, y.dtype);
+  inner_->apply(in, out);
+  kernels::permute_columns(rows_, Move::scatter, out, y, write == linalg::Write::add);
+}
+
+void Permuted::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
+  ConstTensorView in = y;
+  if (!rows_.empty()) {
+    const TensorView gathered = resized(output_, y.rows, y.cols, y.dtype);
+    kernels::permute_columns(rows_, Move::gather, y, gathered, false);
+    in = gathered;
+  }
+  if (columns_.empty()) return inner_->apply_adjoint(in, x, write);
+  const TensorView out = resized(input_, x.rows, x.cols, x.dtype);
+  inner_->apply_adjoint(in, out);
+  kernels::permute_columns(columns_, Move::scatter, out, x, write == linalg::Write::add);
+}
+
+void Permuted::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
+  std::vector<std::int32_t> inner_ids(ids.begin(), ids.end());
+  if (!rows_.empty()) {
+    std::vector<std::int32_t> position(rows_.size());
+    for (std::size_t i = 0; i < rows_.size(); ++i) position[static_cast<std::size_t>(rows_[i])] = static_cast<std::int32_t>(i);
+    for (auto& id : inner_ids) id = position[static_cast<std::size_t>(id)];
+  }
+  if (columns_.empty()) return inner_->gather_rows(inner_ids, out);
+  const TensorView gathered = resized(input_, out.rows, out.cols, out.dtype);
+  inner_->gather_rows(inner_ids, gathered);
+  kernels::permute_columns(columns_, Move::scatter, gathered, out, false);
+}
+
+}  // namespace kronlab::decompositions

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Everything from nothing: packages, build, every test. tests/run.sh [ctest options]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash experiments/setup.sh release
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+echo "== testing"
+exec ctest --test-dir build/release --output-on-failure --parallel "$(nproc)" "$@"
