@@ -1,0 +1,78 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "decompositions/decomposer.hpp"
+#include "framework/base/random.hpp"
+
+namespace kronlab::decompositions {
+
+/// What is searched: rows and columns of W: [m1 m2, n1 n2] are grouped so that R(W) has much energy in few directions.
+struct GroupingProblem {
+  Index right_rows = 1;  ///< m2: rows in a group
+  Index right_cols = 1;  ///< n2: columns in a group
+  Index num_terms = 1;
+  bool operator==(const GroupingProblem&) const = default;
+};
+
+/// When a search stops. A time limit makes the result depend on the machine, and is recorded as the reason.
+struct SearchBudget {
+  Index max_evaluations = 2'000'000'000;  ///< candidate moves
+  double time_limit_s = 0.0;              ///< 0: none
+};
+
+/// One point of a search's curve.
+struct SearchPoint {
+  Index evaluations = 0;
+  double seconds = 0.0;
+  double value = 0.0;  ///< share of the energy |W|_F^2 kept
+};
+
+struct SearchResult {
+  std::vector<Index> rows;     ///< W'[i, j] = W[rows[i], columns[j]] is what is decomposed
+  std::vector<Index> columns;
+  double start_value = 0.0;    ///< share of the energy kept at the start, and
+  double value = 0.0;          ///< at the end, from scratch in double; the relative error is sqrt(1 - value)
+  Convergence convergence;
+  std::vector<SearchPoint> curve;  ///< non-decreasing
+  Index evaluated = 0;
+  Index accepted = 0;
+};
+
+/// Finds row and column permutations that make a weight easier to decompose. Deterministic, for any number of threads.
+class PermutationSearch {
+ public:
+  virtual ~PermutationSearch() = default;
+  /// weight: f32 or f64 [m1 m2, n1 n2]. @throws ConfigError naming `layer` if the groups do not divide the weight or the
+  /// terms are too many, DataError if the weight is not finite
+  SearchResult search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem, RandomStream random,
+                      const SearchBudget& budget = {}) const;
+  virtual std::string_view kind() const = 0;
+
+ private:
+  virtual SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream random,
+                                 const SearchBudget& budget) const = 0;
+};
+
+std::unique_ptr<PermutationSearch> make_identity_search();
+/// The best of `num_samples` random groupings.
+std::unique_ptr<PermutationSearch> make_random_search(Index num_samples);
+/// Rows and columns by falling norm: the largest at position 0 of their groups, the smallest at the last.
+std::unique_ptr<PermutationSearch> make_norm_sort_search();
+/// From the norm sort, best-improvement swaps of rows, then of columns, until none improves.
+std::unique_ptr<PermutationSearch> make_swap_descent_search();
+/// By its kind: "identity", "random" (10 samples), "norm-sort", "swap-descent". @throws ConfigError with the known kinds
+std::unique_ptr<PermutationSearch> make_search(std::string_view kind);
+
+/// A copy of the weight whose columns are scaled by sqrt(C_jj), for a search that shall see the inputs; the factors are
+/// then fitted to the weight itself. f32 [out, in]
+Tensor weighted_by_inputs(ConstTensorView weight, const LayerStatistics& statistics);
+
+/// The weight rearranged as found, decomposed, and put back: Permuted(inner). Errors are those of the weight itself.
+Decomposition decompose_permuted(const Decomposer& decomposer, const SearchResult& found, const std::string& layer,
+                                 ConstTensorView weight, const LayerStatistics& statistics);
+
+}  // namespace kronlab::decompositions
