@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "framework/tensor/scratch.hpp"
+
 namespace kronlab::linalg {
 namespace {
 
@@ -105,8 +107,30 @@ Matmul make_matmul(Transpose ta, Transpose tb, const MatmulKey& key, double beta
   return made;
 }
 
+/// bf16 products where the CPU has none (before AVX-512): the same values and the same accumulation, in float32.
+void gemm_bf16_widened(Transpose ta, ConstMatrixView<bfloat16> a, Transpose tb, ConstMatrixView<bfloat16> b, double beta,
+                       TensorView c, Shape s) {
+  static std::array<Tensor, 3> wide;
+  const auto widened = [](Tensor& scratch, ConstTensorView narrow) {
+    const TensorView view = resized(scratch, narrow.rows, narrow.cols, DType::f32);
+    convert(narrow, view);
+    return view.as<float>();
+  };
+  const auto a_wide = widened(wide[0], a), b_wide = widened(wide[1], b);
+  if (c.dtype == DType::f32) return gemm_f32(ta, a_wide, tb, b_wide, beta, c.as<float>(), s);
+  const auto c_wide = beta == 0.0 ? resized(wide[2], c.rows, c.cols, DType::f32).as<float>() : widened(wide[2], c);
+  gemm_f32(ta, a_wide, tb, b_wide, beta, c_wide, s);
+  convert(c_wide, c);
+}
+
+bool has_bf16_products() {
+  static const bool result = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+  return result;
+}
+
 void gemm_bf16(Transpose ta, ConstMatrixView<bfloat16> a, Transpose tb, ConstMatrixView<bfloat16> b, double beta,
                TensorView c, Shape s) {
+  if (!has_bf16_products()) return gemm_bf16_widened(ta, a, tb, b, beta, c, s);
   static std::unordered_map<MatmulKey, Matmul, MatmulKeyHash> cache;
   static std::vector<std::byte> scratchpad;
   const MatmulKey key{{s.m, s.n, s.k, a.stride, b.stride, c.stride},
