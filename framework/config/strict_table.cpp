@@ -214,6 +214,13 @@ std::optional<StrictTable> StrictTable::find_table(const std::string& key) const
   return has(key) ? std::optional(table(key)) : std::nullopt;
 }
 
+StrictTable StrictTable::table_or_empty(const std::string& key) const {
+  if (has(key)) return table(key);
+  Value empty;
+  empty.position = state_->value.position;
+  return child(key, empty, 0, false);
+}
+
 std::vector<StrictTable> StrictTable::tables(const std::string& key) const {
   std::vector<StrictTable> result;
   if (const Value* value = find(key)) {
@@ -222,6 +229,8 @@ std::vector<StrictTable> StrictTable::tables(const std::string& key) const {
   }
   return result;
 }
+
+void StrictTable::resolve(const std::string& key, Value value) const { state_->resolved[key] = std::move(value); }
 
 void StrictTable::finish() const { state_->expect_all_known(); }
 

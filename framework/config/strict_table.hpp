@@ -47,6 +47,8 @@ class StrictTable {
 
   StrictTable table(const std::string& key) const;
   std::optional<StrictTable> find_table(const std::string& key) const;
+  /// An empty one where there is none, so that its defaults are resolved too.
+  StrictTable table_or_empty(const std::string& key) const;
   /// An array of tables; none if the key is not there.
   std::vector<StrictTable> tables(const std::string& key) const;
 
@@ -55,6 +57,8 @@ class StrictTable {
   /// All that was read, with defaults, tables below included.
   Value resolved() const;
 
+  /// `resolved()` shall hold this for the key: what the text stands for, such as an absolute path.
+  void resolve(const std::string& key, Value value) const;
   /// Throws a ConfigError at the position of `key` (or of the table): "file:3:12: decompose.num_terms: MESSAGE".
   [[noreturn]] void fail(const std::string& key, const std::string& message) const;
   const std::string& path() const;
