@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "framework/storage/finite.hpp"
+
 namespace kronlab::storage {
 namespace {
 
@@ -67,7 +69,11 @@ Index read_integer(Cursor& in, std::uint32_t type, const std::string& key) {
     case i16: return in.read<std::int16_t>();
     case u32: return in.read<std::uint32_t>();
     case i32: return in.read<std::int32_t>();
-    case u64: return static_cast<Index>(in.read<std::uint64_t>());
+    case u64: {
+      const auto value = in.read<std::uint64_t>();
+      if (value >> 63 != 0) throw DataError(fmt::format("metadata '{}': {} overflows", key, value));
+      return static_cast<Index>(value);
+    }
     case i64: return in.read<std::int64_t>();
     case boolean: return in.read<std::uint8_t>() != 0;
     default: throw DataError(fmt::format("metadata '{}' has unknown type {}", key, type));
@@ -188,11 +194,14 @@ const std::vector<std::string>& GgufFile::texts(const std::string& key) const { 
 const std::vector<Index>& GgufFile::integers(const std::string& key) const { return typed<std::vector<Index>>(value(key), key, "an array of integers"); }
 
 void GgufFile::read(const std::string& name, TensorView to, const std::function<Index(Index)>& source_row) const {
-  const Entry& entry = tensors_.at(name);
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) throw DataError(fmt::format("'{}': tensor '{}' is missing", path(), name));
+  const Entry& entry = found->second;
+  expect_fits(name, entry.shape, to);
   const BlockType& type = *block_type(entry.type);
   const Index row_bytes = to.cols / type.elements * type.bytes;
-  KRONLAB_EXPECTS(static_cast<Index>(entry.size) == to.rows * row_bytes, "tensor '{}' of {} bytes into {} x {}", name, entry.size, to.rows, to.cols);
   const std::byte* data = file_.bytes().data() + entry.begin;
+  const auto limit = finite_limit<float>(to.dtype);
   Index bad = -1;
 #pragma omp parallel reduction(max : bad) if (to.rows * to.cols > 65536)
   {
@@ -203,12 +212,12 @@ void GgufFile::read(const std::string& name, TensorView to, const std::function<
       float* out = in_place ? to.as<float>().row(i).data() : row.values<float>().data();
       dequantise(type, data + source_row(i) * row_bytes, to.cols, out);
       bool is_finite = true;
-      for (Index j = 0; j < to.cols; ++j) is_finite &= std::isfinite(out[j]);
+      for (Index j = 0; j < to.cols; ++j) is_finite &= std::abs(out[j]) < limit;
       if (!is_finite) bad = std::max(bad, i);
       if (!in_place) convert(std::as_const(row).view(), to.block(i, 0, 1, to.cols));
     }
   }
-  if (bad >= 0) throw DataError(fmt::format("tensor '{}' has a NaN or infinite value in row {}", name, bad));
+  if (bad >= 0) throw DataError(fmt::format("tensor '{}' has a value in row {} that is NaN, infinite or beyond {}", name, bad, to_string(to.dtype)));
 }
 
 }  // namespace kronlab::storage

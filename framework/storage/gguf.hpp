@@ -38,7 +38,7 @@ class GgufFile {
   const std::vector<Index>& integers(const std::string& key) const;
 
   /// Rows of a tensor to float32, in parallel; `source_row(i)` is the row of the file that becomes row i.
-  /// @throws DataError on NaN or infinity
+  /// @throws DataError if there is no such tensor, its shape is another, or a value is NaN or infinite
   void read(const std::string& name, TensorView to, const std::function<Index(Index)>& source_row) const;
   std::span<const std::byte> bytes_of(const Entry& entry) const { return file_.bytes().subspan(entry.begin, entry.size); }
 

@@ -51,10 +51,9 @@ class GgufModel final : public ModelFiles {
   }
 
   void read(const std::string& name, TensorView to) const {
-    const Index heads = name.ends_with("self_attn.q_proj.weight")   ? file_.integer(key("attention.head_count"))
-                        : name.ends_with("self_attn.k_proj.weight") ? num_kv_heads()
-                                                                    : 0;
-    if (heads == 0) return file_.read(sources_.at(name), to, [](Index row) { return row; });
+    const bool is_query = name.ends_with("self_attn.q_proj.weight"), is_key = name.ends_with("self_attn.k_proj.weight");
+    if (!is_query && !is_key) return file_.read(sources_.at(name), to, [](Index row) { return row; });
+    const Index heads = is_query ? file_.integer(key("attention.head_count")) : num_kv_heads();
     if (heads < 1 || to.rows % (2 * heads) != 0) throw DataError(fmt::format("tensor '{}': {} rows for {} heads", name, to.rows, heads));
     const Index head_dim = to.rows / heads, half = head_dim / 2;
     // Row (head, 2 i + j) of the file, made for rotating neighbours, is row (head, j half + i) of rotate-half.

@@ -5,6 +5,7 @@
 #include "framework/base/hash.hpp"
 #include "framework/storage/model_files.hpp"
 #include "framework/storage/safetensors.hpp"
+#include "framework/storage/unique_json.hpp"
 
 namespace kronlab::storage {
 namespace {
@@ -79,13 +80,9 @@ class FolderTensors final : public TensorSource {
 
   void open_shards(const fs::path& folder) {
     const std::string index_path = (folder / "model.safetensors.index.json").string();
-    Json map;
-    try {
-      map = Json::parse(read_text_file(index_path)).at("weight_map");
-    } catch (const Json::exception& error) {
-      throw DataError(fmt::format("'{}': no weight_map: {}", index_path, error.what()));
-    }
-    if (!map.is_object()) throw DataError(fmt::format("'{}': weight_map is no object", index_path));
+    const Json index = parse_unique_object(read_text_file(index_path), index_path);
+    const Json map = index.value("weight_map", Json());
+    if (!map.is_object()) throw DataError(fmt::format("'{}': expected an object 'weight_map'", index_path));
     std::map<std::string, std::shared_ptr<SafetensorsFile>> shards;
     for (const auto& [name, shard] : map.items()) {
       if (!shard.is_string()) throw DataError(fmt::format("'{}': the shard of '{}' is no string", index_path, name));
@@ -94,7 +91,7 @@ class FolderTensors final : public TensorSource {
       auto& file = shards[file_name];
       if (!file) {
         const fs::path path = folder / file_name;
-        if (!fs::exists(path)) throw DataError(fmt::format("'{}': shard '{}' is missing", index_path, file_name));
+        if (!fs::is_regular_file(path)) throw DataError(fmt::format("'{}': shard '{}' is missing", index_path, file_name));
         file = std::make_shared<SafetensorsFile>(path.string());
       }
       if (!file->has(name)) throw DataError(fmt::format("'{}': tensor '{}' is not in shard '{}'", index_path, name, file_name));

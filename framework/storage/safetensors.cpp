@@ -8,11 +8,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
-#include "framework/base/hash.hpp"
+#include "framework/storage/finite.hpp"
+#include "framework/storage/unique_json.hpp"
 
 namespace kronlab::storage {
 namespace {
@@ -26,29 +25,11 @@ Index width_of(const std::string& type) {
   return found == widths.end() ? 0 : found->second;
 }
 
-/// Parses JSON and refuses an object that has a key twice.
-Json parse_unique(std::string_view text, const std::string& path) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) duplicate = parsed.get<std::string>();
-    return true;
-  };
-  Json json;
-  try {
-    json = Json::parse(text.begin(), text.end(), watch);
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("'{}': header is not JSON: {}", path, error.what()));
-  }
-  if (!duplicate.empty()) throw DataError(fmt::format("'{}': '{}' is there twice", path, duplicate));
-  if (!json.is_object()) throw DataError(fmt::format("'{}': header is no JSON object", path));
-  return json;
-}
-
 template <class Stored, class Target>
 Index copy_rows(const std::byte* from, MatrixView<Target> to) {
+  // Doubles stay doubles on the way to doubles; everything else meets the target as a float.
+  using Between = std::conditional_t<std::is_same_v<Stored, double>, double, float>;
+  const auto limit = finite_limit<Between>(dtype_of<Target>::value);
   Index bad = -1;
 #pragma omp parallel for schedule(static) reduction(max : bad) if (to.rows * to.cols > 65536)
   for (Index i = 0; i < to.rows; ++i) {
@@ -57,13 +38,12 @@ Index copy_rows(const std::byte* from, MatrixView<Target> to) {
     for (Index j = 0; j < to.cols; ++j) {
       Stored stored;
       std::memcpy(&stored, source + j * static_cast<Index>(sizeof(Stored)), sizeof stored);
-      if constexpr (std::is_same_v<Stored, double>) {
-        is_finite &= std::isfinite(stored);
-        to(i, j) = static_cast<Target>(std::is_same_v<Target, double> ? static_cast<Target>(stored) : static_cast<Target>(static_cast<float>(stored)));
-      } else {
-        const auto value = static_cast<float>(stored);
-        is_finite &= std::isfinite(value);
+      const auto value = static_cast<Between>(stored);
+      is_finite &= std::abs(value) < limit;
+      if constexpr (std::is_floating_point_v<Target>) {
         to(i, j) = static_cast<Target>(value);
+      } else {
+        to(i, j) = static_cast<Target>(static_cast<float>(value));
       }
     }
     if (!is_finite) bad = std::max(bad, i);
@@ -110,7 +90,7 @@ void convert_finite(const std::string& name, const std::string& type, std::span<
   } else {
     throw DataError(fmt::format("tensor '{}' holds {}, expected F32, F64, F16 or BF16", name, type));
   }
-  if (bad >= 0) throw DataError(fmt::format("tensor '{}' has a NaN or infinite value in row {}", name, bad));
+  if (bad >= 0) throw DataError(fmt::format("tensor '{}' has a value in row {} that is NaN, infinite or beyond {}", name, bad, to_string(to.dtype)));
 }
 
 SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
@@ -123,7 +103,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
   }
   const std::size_t data_begin = sizeof header_size + header_size;
   const std::size_t data_size = bytes.size() - data_begin;
-  const Json header = parse_unique({reinterpret_cast<const char*>(bytes.data()) + sizeof header_size, header_size}, path);
+  const Json header = parse_unique_object({reinterpret_cast<const char*>(bytes.data()) + sizeof header_size, header_size}, path);
   std::vector<std::pair<std::size_t, std::size_t>> ranges;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
@@ -170,6 +150,7 @@ std::span<const std::byte> SafetensorsFile::data_of(const std::string& name) con
 }
 
 void SafetensorsFile::read(const std::string& name, TensorView to) const {
+  expect_fits(name, info(name).shape, to);
   convert_finite(name, info(name).stored_type, data_of(name), to);
 }
 
@@ -197,6 +178,9 @@ void write_safetensors(const std::string& path, std::span<const NamedTensor> ten
   header["__metadata__"]["format"] = "pt";
   Index offset = 0;
   for (const auto& tensor : tensors) {
+    Index count = 1;
+    for (const Index extent : tensor.shape) count = checked_product(count, extent, tensor.name.c_str());
+    KRONLAB_EXPECTS(count == tensor.data.rows * tensor.data.cols && !header.contains(tensor.name), "tensor '{}': {} values for a shape of {}, or its name is taken", tensor.name, tensor.data.rows * tensor.data.cols, count);
     KRONLAB_EXPECTS(tensor.data.stride == tensor.data.cols || tensor.data.rows <= 1, "tensor '{}' is not contiguous", tensor.name);
     const Index size = tensor.data.rows * tensor.data.cols * size_of(tensor.data.dtype);
     header[tensor.name] = {{"dtype", stored_name(tensor.data.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + size}}};
