@@ -7,8 +7,24 @@
 
 namespace kronlab::testing {
 namespace {
+
 bool skipped = false;
+
+/// An environment variable that is set and not empty.
+std::optional<std::filesystem::path> folder_from(const char* variable) {
+  const char* value = std::getenv(variable);
+  if (!value || *value == '\0') return std::nullopt;
+  return value;
 }
+
+std::optional<std::filesystem::path> cache_folder() {
+  if (const auto chosen = folder_from("KRONLAB_CACHE")) return chosen;
+  if (const auto caches = folder_from("XDG_CACHE_HOME")) return *caches / "kronlab";
+  if (const auto home = folder_from("HOME")) return *home / ".cache" / "kronlab";
+  return std::nullopt;
+}
+
+}  // namespace
 
 std::optional<std::filesystem::path> shared_data(const std::string& relative) {
   if (const char* chosen = std::getenv("KRONLAB_DATA")) {
@@ -22,9 +38,17 @@ std::optional<std::filesystem::path> shared_data(const std::string& relative) {
   return std::nullopt;
 }
 
+std::optional<std::filesystem::path> smollm2() {
+  const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (const auto found = shared_data("models/" + name)) return found;
+  const auto cache = cache_folder();
+  if (cache && std::filesystem::exists(*cache / name)) return *cache / name;
+  return std::nullopt;
+}
+
 void report_skipped(const std::string& what) {
   skipped = true;
-  std::cerr << "skipped: needs $KRONLAB_DATA/" << what << '\n';
+  std::cerr << "skipped: needs " << what << '\n';
 }
 
 bool any_skipped() { return skipped; }
