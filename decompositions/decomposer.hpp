@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "decompositions/factorization.hpp"
+#include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
 
 /// What is known of a layer's data; plain weights when nothing is known.
 struct LayerStatistics {
   Matrix<double> input_moments;     ///< C = X^T X / tokens: [in, in]; empty if not gathered
-  Matrix<double> gradient_moments;  ///< S of the loss gradient in the outputs: [out, out], or its diagonal [1, out]; empty if not gathered
+  Matrix<double> gradient_moments;  ///< S of the loss gradient in the outputs: [out, out], or its diagonal [1, out];
+                                    ///< empty if not gathered
   Index num_tokens = 0;
 };
 
@@ -26,6 +28,8 @@ struct Convergence {
   double residual = 0.0;  ///< relative; 0 for direct methods
 };
 std::string_view to_string(Convergence::Reason reason);
+/// `converged` with iterations and residual where an iterative solver found the triples, else `exact`.
+Convergence convergence_of(const linalg::Svd& svd);
 
 /// A weight decomposed, and how good it is.
 struct Decomposition {
@@ -33,7 +37,8 @@ struct Decomposition {
   double relative_error = 0.0;           ///< |W - W^|_F / |W|_F; 0 for a zero weight
   std::optional<double> weighted_error;  ///< sqrt(tr(dW C dW^T) / tr(W C W^T)); none without input moments
   Convergence convergence;
-  std::vector<double> spectrum;          ///< singular values of what was truncated, descending
+  std::vector<double>
+      spectrum;  ///< singular values of what was truncated, descending: all, or the kept ones if only those were found
 };
 
 /// Parameters and bytes of a factorization.
@@ -62,8 +67,8 @@ class Decomposer {
  public:
   virtual ~Decomposer() = default;
 
-  /// @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms), DataError on NaN or
-  /// infinite weights or if required moments are missing
+  /// @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms), DataError on NaN
+  /// or infinite weights or if required moments are missing
   Decomposition decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const;
 
   virtual std::string_view kind() const = 0;
@@ -82,15 +87,16 @@ class Decomposer {
 
  private:
   /// Fills factorization, spectrum and convergence.
-  virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const = 0;
+  virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
+                                     const LayerStatistics& statistics) const = 0;
 };
 
 /// Sum of Kronecker products, nearest in the Frobenius norm: Σ_k A_k ⊗ B_k.
 ///
 ///   W: [m1*m2, n1*n2]    A_k: [m1, n1]    B_k: [m2, n2]
 ///
-/// The blocks of W become the rows of R(W): [m1*n1, m2*n2]; A_k and B_k are its leading singular vectors times the root of
-/// the singular value, reshaped; the entry of B_k that is largest in size is positive.
+/// The blocks of W become the rows of R(W): [m1*n1, m2*n2]; A_k and B_k are its leading singular vectors times the root
+/// of the singular value, reshaped; the entry of B_k that is largest in size is positive.
 ///
 /// Van Loan and Pitsianis, Approximation with Kronecker products, 1993.
 struct KroneckerOptions {
@@ -105,7 +111,8 @@ std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& op
 /// Truncated singular value decomposition U V.
 struct SvdOptions {
   std::optional<Index> truncation;  ///< singular triples that stay
-  std::optional<double> keep;       ///< or the share of the weight's parameters that stays: truncation = floor(keep m n / (m + n))
+  std::optional<double>
+      keep;  ///< or the share of the weight's parameters that stays: truncation = floor(keep m n / (m + n))
 };
 std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options);
 

@@ -9,12 +9,16 @@
 namespace kronlab::decompositions {
 namespace {
 
-Index truncation_of(const SvdOptions& options, std::string_view kind, const std::string& layer, Index rows, Index cols) {
+Index truncation_of(const SvdOptions& options, std::string_view kind, const std::string& layer, Index rows,
+                    Index cols) {
   const Index possible = std::min(rows, cols);
-  const Index truncation = options.truncation ? *options.truncation
-                                              : static_cast<Index>(std::floor(*options.keep * static_cast<double>(rows) * static_cast<double>(cols) / static_cast<double>(rows + cols)));
+  const Index truncation =
+      options.truncation ? *options.truncation
+                         : static_cast<Index>(std::floor(*options.keep * static_cast<double>(rows) *
+                                                         static_cast<double>(cols) / static_cast<double>(rows + cols)));
   if (truncation < 1 || truncation > possible) {
-    throw ConfigError(fmt::format("{}: truncation {} for `{}` ({} x {}), expected 1 to {}", kind, truncation, layer, rows, cols, possible));
+    throw ConfigError(fmt::format("{}: truncation {} for `{}` ({} x {}), expected 1 to {}", kind, truncation, layer,
+                                  rows, cols, possible));
   }
   return truncation;
 }
@@ -32,6 +36,7 @@ Decomposition balanced(const linalg::Svd& svd) {
   Decomposition result;
   result.factorization = std::make_unique<LowRank>(std::move(left), std::move(right));
   result.spectrum = svd.singular_values;
+  result.convergence = convergence_of(svd);
   return result;
 }
 
@@ -56,7 +61,9 @@ class LowRankDecomposer : public Decomposer {
   }
 
  protected:
-  Index truncation(const std::string& layer, Index rows, Index cols) const { return truncation_of(options_, kind_, layer, rows, cols); }
+  Index truncation(const std::string& layer, Index rows, Index cols) const {
+    return truncation_of(options_, kind_, layer, rows, cols);
+  }
 
  private:
   SvdOptions options_;
@@ -76,13 +83,16 @@ class SvdDecomposer final : public LowRankDecomposer {
 
 class WhitenedSvdDecomposer final : public LowRankDecomposer {
  public:
-  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options) : LowRankDecomposer(options.size, "whitened-svd"), damping_(options.damping) {
-    if (!(options.damping >= 0)) throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
+  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options)
+      : LowRankDecomposer(options.size, "whitened-svd"), damping_(options.damping) {
+    if (!(options.damping >= 0))
+      throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
   }
   bool needs_input_moments() const override { return true; }
 
  private:
-  Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const override {
+  Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
+                             const LayerStatistics& statistics) const override {
     Matrix<double> l;
     try {
       l = linalg::damped_cholesky(statistics.input_moments, damping_);
@@ -102,7 +112,9 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
 
 }  // namespace
 
-std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options) { return std::make_unique<SvdDecomposer>(options); }
+std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options) {
+  return std::make_unique<SvdDecomposer>(options);
+}
 
 std::unique_ptr<Decomposer> make_whitened_svd_decomposer(const WhitenedSvdOptions& options) {
   return std::make_unique<WhitenedSvdDecomposer>(options);
