@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "decompositions/factorization.hpp"
+#include "framework/comm/communicator.hpp"
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
@@ -71,6 +72,17 @@ class Decomposer {
   /// or infinite weights or if required moments are missing
   Decomposition decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const;
 
+  /// The same for a weight whose rows are spread over ranks: rank r passes the rows comm::block_range(rows, r, size),
+  /// [size of that range, cols], and every rank gets the same result. Statistics are the same on every rank.
+  /// Collective.
+  ///
+  /// Equal to the local form up to rounding: |W^ - W^'|_F about (eps32 + n eps64 s_1^2 / (s_k^2 - s_(k+1)^2)) |W^|_F.
+  /// Bits may depend on the number of ranks, and signs of factors with them.
+  /// @throws ConfigError if the kind has no distributed form or as above, both on all ranks; CollectiveError for what
+  /// is wrong with one rank's rows
+  Decomposition decompose(const comm::Communicator& communicator, const std::string& layer, ConstTensorView own_rows,
+                          Index rows, Index cols, const LayerStatistics& statistics) const;
+
   virtual std::string_view kind() const = 0;
   /// Whether LayerStatistics::input_moments are required.
   virtual bool needs_input_moments() const { return false; }
@@ -86,9 +98,14 @@ class Decomposer {
   virtual double cost(Index rows, Index cols) const = 0;
 
  private:
+  void expect_moments(const std::string& layer, Index cols, const LayerStatistics& statistics) const;
   /// Fills factorization, spectrum and convergence.
   virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
                                      const LayerStatistics& statistics) const = 0;
+  /// The same on every rank. Collective. Throws ConfigError unless a kind has a distributed form.
+  virtual Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                                 ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                                 const LayerStatistics& statistics) const;
 };
 
 /// Sum of Kronecker products, nearest in the Frobenius norm: Σ_k A_k ⊗ B_k.

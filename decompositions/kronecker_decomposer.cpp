@@ -4,6 +4,7 @@
 
 #include "decompositions/decomposer.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
@@ -80,8 +81,19 @@ class KroneckerDecomposer final : public Decomposer {
 
   Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics&) const override {
     const auto s = shape_of(layer, weight.rows, weight.cols);
-    const auto rearranged = rearrange(weight, s.left_rows, s.left_cols);
-    const auto svd = linalg::truncated_svd(rearranged, s.num_terms);
+    return from_triples(linalg::truncated_svd(rearrange(weight, s.left_rows, s.left_cols), s.num_terms), s);
+  }
+
+  Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                         ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                         const LayerStatistics&) const override {
+    const auto s = shape_of(layer, rows, cols);
+    const auto rearranged =
+        linalg::DistributedMatrix::from_rows(communicator, own_rows, rows, cols, {s.right_rows, s.right_cols});
+    return from_triples(linalg::truncated_svd(rearranged, s.num_terms), s);
+  }
+
+  static Decomposition from_triples(const linalg::Svd& svd, const kernels::KroneckerShape& s) {
     Tensor left(DType::f32, {s.left_rows, s.num_terms * s.left_cols});
     Tensor right(DType::f32, {s.num_terms, s.right_rows, s.right_cols});
     const auto a = left.matrix<float>();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "decompositions/decomposer.hpp"
+#include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
 
@@ -79,6 +80,13 @@ class SvdDecomposer final : public LowRankDecomposer {
     const auto w = to_matrix<double>(weight);
     return balanced(linalg::truncated_svd(w, truncation(layer, weight.rows, weight.cols)));
   }
+  Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                         ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                         const LayerStatistics&) const override {
+    const Index kept = truncation(layer, rows, cols);
+    return balanced(
+        linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own_rows, rows, cols), kept));
+  }
 };
 
 class WhitenedSvdDecomposer final : public LowRankDecomposer {
@@ -93,18 +101,37 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
  private:
   Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
                              const LayerStatistics& statistics) const override {
-    Matrix<double> l;
+    const auto l = cholesky(layer, statistics);
+    auto svd =
+        linalg::truncated_svd(whitened(to_matrix<double>(weight), l), truncation(layer, weight.rows, weight.cols));
+    linalg::solve_right_lower(l, svd.vt);
+    return balanced(svd);
+  }
+
+  /// Only the columns mix in W L, so each rank whitens its own rows.
+  Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                         ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                         const LayerStatistics& statistics) const override {
+    const Index kept = truncation(layer, rows, cols);
+    const auto l = comm::coordinate(communicator, [&] { return cholesky(layer, statistics); });
+    const auto own = whitened(own_rows, l);
+    auto svd = linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own, rows, cols), kept);
+    linalg::solve_right_lower(l, svd.vt);
+    return balanced(svd);
+  }
+
+  Matrix<double> cholesky(const std::string& layer, const LayerStatistics& statistics) const {
     try {
-      l = linalg::damped_cholesky(statistics.input_moments, damping_);
+      return linalg::damped_cholesky(statistics.input_moments, damping_);
     } catch (const DataError& error) {
       throw DataError(fmt::format("layer `{}`: {}", layer, error.what()));
     }
-    const auto w = to_matrix<double>(weight);
-    Matrix<double> whitened(w.rows(), w.cols());
-    linalg::gemm(linalg::Transpose::no, w.view(), linalg::Transpose::no, std::as_const(l).view(), 0.0, whitened.view());
-    auto svd = linalg::truncated_svd(whitened, truncation(layer, weight.rows, weight.cols));
-    linalg::solve_right_lower(l, svd.vt);
-    return balanced(svd);
+  }
+
+  static Matrix<double> whitened(ConstMatrixView<double> w, const Matrix<double>& l) {
+    Matrix<double> product(w.rows, w.cols);
+    linalg::gemm(linalg::Transpose::no, w, linalg::Transpose::no, l.view(), 0.0, product.view());
+    return product;
   }
 
   double damping_;
