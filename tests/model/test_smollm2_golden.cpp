@@ -155,7 +155,7 @@ BOOST_AUTO_TEST_CASE(float32_losses_of_20_windows_are_those_of_the_reference) {
   BOOST_TEST(std::abs(errors.mean) < 2e-5);
 }
 
-// bf16 has 8 bits: u = 2^-9, 32768 times that of float32, but the residual stream and the losses stay float32.
+// bf16 has 8 bits: u = 2^-8, 65536 times that of float32, but the residual stream and the losses stay float32.
 BOOST_AUTO_TEST_CASE(bf16_losses_are_near_those_of_the_float32_reference) {
   KRONLAB_NEEDS_DATA(file, "golden/smollm2/smollm2-135m.json");
   KRONLAB_NEEDS_DATA(text, "text/wikitext-2/wiki.test.raw");
