@@ -6,6 +6,7 @@
 #include "framework/storage/find_run.hpp"
 
 namespace kronlab::analysis {
+
 void RunSelection::add_store_option(CLI::App& command) {
   store = "./kronlab-store";
   command.add_option("--store", store, "Folder of the store")->envname("KRONLAB_STORE")->capture_default_str();
