@@ -17,8 +17,11 @@ const TensorInfo& TensorSource::info(const std::string& name) const {
   const auto& all = tensors();
   std::vector<std::string> names;
   for (const auto& tensor : all) names.push_back(tensor.name);
-  const std::string examples = all.empty() ? "none" : all.size() == 1 ? names.front() : names.front() + ", ..., " + names.back();
-  throw DataError(fmt::format("model has no tensor '{}'{} (it has {}: {})", name, did_you_mean(name, names), all.size(), examples));
+  const std::string examples = all.empty()       ? "none"
+                               : all.size() == 1 ? names.front()
+                                                 : names.front() + ", ..., " + names.back();
+  throw DataError(fmt::format("model has no tensor '{}'{} (it has {}: {})", name, did_you_mean(name, names),
+                              all.size(), examples));
 }
 
 Tensor TensorSource::load(const std::string& name, DType dtype) const {

@@ -36,7 +36,8 @@ class Strided {
 
 /// Bound of |y - y^|_F / |y|_F for results that are sums of `num_terms` products, computed in float32 (double for f64)
 /// and rounded to `dtype`: the terms' errors are independent and add to some sqrt(num_terms) u; the constants are for
-/// the few operations beside the sum, among them e^x with an error of 5 u in float32. Rounding to bf16, a significand of 8 bits, adds 2^-8.
+/// the few operations beside the sum, among them e^x with an error of 5 u in float32. Rounding to bf16, a significand
+/// of 8 bits, adds 2^-8.
 inline double bound(DType dtype, Index num_terms) {
   const double u = dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
   return (12 + 4 * std::sqrt(static_cast<double>(num_terms))) * u + (dtype == DType::bf16 ? 0x1p-8 : 0.0);
