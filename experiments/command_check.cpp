@@ -109,24 +109,24 @@ void print(const config::RunSpec& run, const ExperimentSpec& spec, const Compres
 int check(const comm::Communicator& world, const CheckArguments& arguments) {
   const auto runs = load_sweep(world, arguments.sweep);
   const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
-  comm::coordinate(world, std::function<void()>([&] {
-                     if (!world.is_root()) return;
-                     json all = json::array();
-                     for (const auto& run : runs) {
-                       const auto spec = ExperimentSpec::read(run.config, folder);
-                       const auto plan = CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
-                       if (arguments.as_json) {
-                         all.push_back(to_json(run, spec, plan));
-                       } else {
-                         print(run, spec, plan);
-                       }
-                     }
-                     if (arguments.as_json) {
-                       fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"runs", all}}.dump(2));
-                     } else {
-                       fmt::print("{}: {} run(s), all can be done\n", arguments.sweep.file, runs.size());
-                     }
-                   }));
+  comm::coordinate(world, [&] {
+    if (!world.is_root()) return;
+    json all = json::array();
+    for (const auto& run : runs) {
+      const auto spec = ExperimentSpec::read(run.config, folder);
+      const auto plan = CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
+      if (arguments.as_json) {
+        all.push_back(to_json(run, spec, plan));
+      } else {
+        print(run, spec, plan);
+      }
+    }
+    if (arguments.as_json) {
+      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"runs", all}}.dump(2));
+    } else {
+      fmt::print("{}: {} run(s), all can be done\n", arguments.sweep.file, runs.size());
+    }
+  });
   return 0;
 }
 

@@ -54,9 +54,9 @@ int eval(const comm::Communicator& world, const EvalArguments& arguments) {
   const auto result =
       eval::evaluate(world, model, text, protocol, arguments.max_windows, precision, "evaluating " + name);
   const std::string data_hash = hash_of_file(world, arguments.text);
-  comm::coordinate(world, std::function<void()>([&] {
-                     if (world.is_root()) print(arguments, protocol, result, access.files().hash(), data_hash);
-                   }));
+  comm::coordinate(world, [&] {
+    if (world.is_root()) print(arguments, protocol, result, access.files().hash(), data_hash);
+  });
   return 0;
 }
 

@@ -42,9 +42,9 @@ void write(const ExportArguments& arguments) {
 }  // namespace
 
 int export_model(const comm::Communicator& world, const ExportArguments& arguments) {
-  comm::coordinate(world, std::function<void()>([&] {
-                     if (world.is_root()) write(arguments);
-                   }));
+  comm::coordinate(world, [&] {
+    if (world.is_root()) write(arguments);
+  });
   return 0;
 }
 

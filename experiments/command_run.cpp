@@ -32,13 +32,13 @@ Ended run_one(const comm::Communicator& world, const config::RunSpec& spec, cons
 /// A file that cannot work is refused before any run of it starts.
 void expect_all_can_be_done(const comm::Communicator& world, const std::vector<config::RunSpec>& runs,
                             const std::string& folder) {
-  comm::coordinate(world, std::function<void()>([&] {
-                     if (!world.is_root()) return;
-                     for (const auto& run : runs) {
-                       const auto spec = ExperimentSpec::read(run.config, folder);
-                       CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
-                     }
-                   }));
+  comm::coordinate(world, [&] {
+    if (!world.is_root()) return;
+    for (const auto& run : runs) {
+      const auto spec = ExperimentSpec::read(run.config, folder);
+      CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
+    }
+  });
 }
 
 void print_json(const std::vector<Ended>& all) {
@@ -78,18 +78,18 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
       log_info(fmt::format("{} of {} runs after {}, about {} left", i + 1, specs.size(), format_duration(elapsed_s),
                            format_duration(left)));
   }
-  comm::coordinate(world, std::function<void()>([&] {
-                     if (!world.is_root()) return;
-                     if (arguments.as_json) return print_json(all);
-                     std::vector<std::string> ids;
-                     for (const auto& ended : all) {
-                       if (ended.error.empty()) ids.push_back(ended.summary.id);
-                     }
-                     fmt::print("{}", summary_table(arguments.store, ids));
-                     for (const auto& ended : all) {
-                       if (!ended.error.empty()) fmt::print("failed: {}: {}\n", ended.summary.label, ended.error);
-                     }
-                   }));
+  comm::coordinate(world, [&] {
+    if (!world.is_root()) return;
+    if (arguments.as_json) return print_json(all);
+    std::vector<std::string> ids;
+    for (const auto& ended : all) {
+      if (ended.error.empty()) ids.push_back(ended.summary.id);
+    }
+    fmt::print("{}", summary_table(arguments.store, ids));
+    for (const auto& ended : all) {
+      if (!ended.error.empty()) fmt::print("failed: {}: {}\n", ended.summary.label, ended.error);
+    }
+  });
   return code_of(all);
 }
 

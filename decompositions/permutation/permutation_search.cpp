@@ -32,6 +32,16 @@ std::vector<Index> unless_identity(const std::vector<Index>& order) {
   return {};
 }
 
+/// Second moments of reordered elements; of one row, only the diagonal. Empty stays empty.
+Matrix<double> reordered(const Matrix<double>& moments, const std::vector<Index>& order) {
+  Matrix<double> result(moments.rows(), moments.cols());
+  for (Index i = 0; i < moments.rows(); ++i) {
+    const Index from = moments.rows() == 1 ? 0 : order[static_cast<std::size_t>(i)];
+    for (Index j = 0; j < moments.cols(); ++j) result(i, j) = moments(from, order[static_cast<std::size_t>(j)]);
+  }
+  return result;
+}
+
 Tensor permuted_copy(ConstTensorView weight, const SearchResult& found) {
   const auto w = to_matrix<float>(weight);
   Tensor copy(DType::f32, {weight.rows, weight.cols});
@@ -86,16 +96,8 @@ Decomposition decompose_permuted(const Decomposer& decomposer, const SearchResul
   expect_permutation(found.columns, weight.cols, "column permutation");
   LayerStatistics moved;
   moved.num_tokens = statistics.num_tokens;
-  const Index n = statistics.input_moments.rows();
-  if (n > 0) {
-    moved.input_moments = Matrix<double>(n, n);
-    for (Index i = 0; i < n; ++i) {
-      for (Index j = 0; j < n; ++j) {
-        moved.input_moments(i, j) = statistics.input_moments(found.columns[static_cast<std::size_t>(i)],
-                                                             found.columns[static_cast<std::size_t>(j)]);
-      }
-    }
-  }
+  moved.input_moments = reordered(statistics.input_moments, found.columns);
+  moved.gradient_moments = reordered(statistics.gradient_moments, found.rows);
   // Both norms are the same for the weight and its rearranged copy.
   const Tensor rearranged = permuted_copy(weight, found);
   Decomposition result = decomposer.decompose(layer, rearranged.view(), moved);

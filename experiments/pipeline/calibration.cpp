@@ -89,11 +89,10 @@ Calibration::Calibration(const comm::Communicator& communicator, const model::Tr
   KRONLAB_EXPECTS(num_windows_ > 0, "{} calibration tokens for windows of {}", ids.size(), window);
   const auto tokens = std::span(ids).subspan(static_cast<std::size_t>(share_.begin * window),
                                              static_cast<std::size_t>(share_.size() * window));
-  comm::coordinate(
-      communicator, std::function<void()>([&] {
-        stream_ = Tensor::uninitialised(workspace_.stream_type(), {share_.size() * window, model.config().width});
-        if (!tokens.empty()) model.embed(tokens, window, stream_.view());
-      }));
+  comm::coordinate(communicator, [&] {
+    stream_ = Tensor::uninitialised(workspace_.stream_type(), {share_.size() * window, model.config().width});
+    if (!tokens.empty()) model.embed(tokens, window, stream_.view());
+  });
 }
 
 void Calibration::run_block(const model::Transformer& model, Index block, const SiteOwners& owners, Sums& sums,
@@ -120,7 +119,7 @@ SiteStatistics Calibration::run_to(const model::Transformer& model, Index last, 
       if (site.block == next_block_) here.emplace(site, ranks);
     }
     Sums sums;
-    comm::coordinate(communicator_, std::function<void()>([&] { run_block(model, next_block_, here, sums, false); }));
+    comm::coordinate(communicator_, [&] { run_block(model, next_block_, here, sums, false); });
     sums.collect(communicator_, here, num_tokens(), statistics);
   }
   return statistics;
@@ -129,7 +128,7 @@ SiteStatistics Calibration::run_to(const model::Transformer& model, Index last, 
 SiteStatistics Calibration::observe(const model::Transformer& model, const SiteOwners& owners) {
   SiteStatistics statistics;
   Sums sums;
-  comm::coordinate(communicator_, std::function<void()>([&] { run_block(model, next_block_, owners, sums, true); }));
+  comm::coordinate(communicator_, [&] { run_block(model, next_block_, owners, sums, true); });
   sums.collect(communicator_, owners, num_tokens(), statistics);
   return statistics;
 }
@@ -140,14 +139,13 @@ SiteStatistics Calibration::observe_head(const model::Transformer& model, const 
   const Site site{-1, model::InputSite::head};
   SiteStatistics statistics;
   Sums sums;
-  comm::coordinate(communicator_, std::function<void()>([&] {
-                     Tensor normed = Tensor::uninitialised(workspace_.activation_type(), {window_, stream_.cols()});
-                     for (Index w = 0; w < share_.size(); ++w) {
-                       model.final_norm(std::as_const(stream_).view().block(w * window_, 0, window_, stream_.cols()),
-                                        normed.view());
-                       sums.push(site, share_.begin + w, normed.view());
-                     }
-                   }));
+  comm::coordinate(communicator_, [&] {
+    Tensor normed = Tensor::uninitialised(workspace_.activation_type(), {window_, stream_.cols()});
+    for (Index w = 0; w < share_.size(); ++w) {
+      model.final_norm(std::as_const(stream_).view().block(w * window_, 0, window_, stream_.cols()), normed.view());
+      sums.push(site, share_.begin + w, normed.view());
+    }
+  });
   sums.collect(communicator_, {{site, owners}}, num_tokens(), statistics);
   return statistics;
 }

@@ -65,7 +65,7 @@ class StageRunner {
     for (std::size_t g = 0; g < groups.size(); ++g) {
       const auto& group = groups[g];
       std::vector<double> costs;
-      for (const auto at : group.layers) costs.push_back(planned_[at].cost);
+      for (const auto at : group.layers) costs.push_back(planned_[at].is_distributed ? 0.0 : planned_[at].cost);
       const comm::WorkPartition partition(costs, communicator_.size());
       const auto statistics = statistics_of(group, partition);
       decompose(group, partition, statistics);
@@ -115,7 +115,10 @@ class StageRunner {
       if (!has_statistics(layer)) continue;
       auto& ranks = owners[{layer.block, layer.site}];
       const int owner = partition.owner(static_cast<Index>(i));
-      if (std::ranges::find(ranks, owner) == ranks.end()) ranks.push_back(owner);
+      for (int rank = 0; rank < communicator_.size(); ++rank) {
+        const bool needs_it = layer.is_distributed || rank == owner;
+        if (needs_it && std::ranges::find(ranks, rank) == ranks.end()) ranks.push_back(rank);
+      }
     }
     return owners;
   }
@@ -150,11 +153,11 @@ class StageRunner {
   }
 
   void save(const SiteOwners& owners, const SiteStatistics& statistics) const {
-    comm::coordinate(communicator_, std::function<void()>([&] {
-                       for (const auto& [site, ranks] : owners) {
-                         if (ranks.front() == communicator_.rank()) input_.cache->save(site, statistics.at(site));
-                       }
-                     }));
+    comm::coordinate(communicator_, [&] {
+      for (const auto& [site, ranks] : owners) {
+        if (ranks.front() == communicator_.rank()) input_.cache->save(site, statistics.at(site));
+      }
+    });
   }
 
   SiteStatistics gather(const SiteOwners& owners) {
@@ -209,31 +212,56 @@ class StageRunner {
     } else {
       result = part.decomposer->decompose(place.name, weight.view(), statistics);
     }
+    fill(outcome, std::move(result));
+    outcome.seconds = now_s() - started_s;
+    return outcome;
+  }
+
+  /// A weight that all ranks decompose together: each takes its rows. Collective.
+  LayerOutcome decompose_together(const PlannedLayer& place, const LayerStatistics& statistics) const {
+    const double started_s = now_s();
+    const auto rows = comm::block_range(place.rows, communicator_.rank(), communicator_.size());
+    const Tensor weight = comm::coordinate(communicator_, [&] { return weight_at(student_, place); });
+    LayerOutcome outcome;
+    outcome.name = place.name;
+    fill(outcome, stage_.parts[place.part].decomposer->decompose(
+                      communicator_, place.name, weight.view().block(rows.begin, 0, rows.size(), place.cols),
+                      place.rows, place.cols, statistics));
+    outcome.seconds = now_s() - started_s;
+    return outcome;
+  }
+
+  static void fill(LayerOutcome& outcome, decompositions::Decomposition result) {
     outcome.parts = result.factorization->parts();
     outcome.relative_error = result.relative_error;
     outcome.weighted_error = result.weighted_error;
     outcome.convergence = result.convergence;
     outcome.spectrum = std::move(result.spectrum);
-    outcome.seconds = now_s() - started_s;
-    return outcome;
   }
 
   void decompose(const Group& group, const comm::WorkPartition& partition, const SiteStatistics& statistics) {
     const LayerStatistics nothing;
-    comm::coordinate(communicator_, std::function<void()>([&] {
-                       const auto own = partition.items_of(communicator_.rank());
-                       Progress progress(fmt::format("{}: {} of {} layers on rank 0 of {}: {}", stage_.name, own.size(),
-                                                     group.layers.size(), communicator_.size(),
-                                                     input_.plan.stages[input_.stage].method),
-                                         static_cast<Index>(own.size()));
-                       for (std::size_t i = 0; i < own.size(); ++i) {
-                         const auto at = group.layers[static_cast<std::size_t>(own[i])];
-                         const auto found = statistics.find({planned_[at].block, planned_[at].site});
-                         outcomes_[at] =
-                             decompose_one(planned_[at], found == statistics.end() ? nothing : found->second);
-                         progress.update(static_cast<Index>(i + 1), planned_[at].name);
-                       }
-                     }));
+    const auto statistics_for = [&](const PlannedLayer& layer) -> const LayerStatistics& {
+      const auto found = statistics.find({layer.block, layer.site});
+      return found == statistics.end() ? nothing : found->second;
+    };
+    for (const auto at : group.layers) {
+      if (!planned_[at].is_distributed) continue;
+      log_info(fmt::format("{}: {} on all {} rank(s) together", stage_.name, planned_[at].name, communicator_.size()));
+      outcomes_[at] = decompose_together(planned_[at], statistics_for(planned_[at]));
+    }
+    comm::coordinate(communicator_, [&] {
+      auto own = partition.items_of(communicator_.rank());
+      std::erase_if(own, [&](Index i) { return planned_[group.layers[static_cast<std::size_t>(i)]].is_distributed; });
+      Progress progress(fmt::format("{}: {} of {} layers on rank 0 of {}: {}", stage_.name, own.size(),
+                                    group.layers.size(), communicator_.size(), input_.plan.stages[input_.stage].method),
+                        static_cast<Index>(own.size()));
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        const auto at = group.layers[static_cast<std::size_t>(own[i])];
+        outcomes_[at] = decompose_one(planned_[at], statistics_for(planned_[at]));
+        progress.update(static_cast<Index>(i + 1), planned_[at].name);
+      }
+    });
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       const auto at = group.layers[i];
       outcomes_[at] = broadcast(communicator_, std::move(outcomes_[at]), partition.owner(static_cast<Index>(i)));

@@ -22,8 +22,9 @@ struct StageInput {
 };
 
 /// Statistics, permutation search and decomposition of a stage's layers, group of blocks after group of blocks; each
-/// layer on the rank that owns it (partitioned by estimated cost), the results on all ranks and in the student. The
-/// outcomes are in the plan's sequence; all but times is bit-equal for any number of ranks. Collective.
+/// layer on the rank that owns it (partitioned by estimated cost), or, above parallel.distribute_above, on all ranks
+/// together; the results on all ranks and in the student. The outcomes are in the plan's sequence. All but times is
+/// bit-equal for any number of ranks, but for what all ranks decompose together. Collective.
 /// @throws CollectiveError as Decomposer::decompose
 std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input,
                                          model::Transformer& student);

@@ -137,6 +137,13 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
         const auto at = static_cast<std::size_t>(std::ranges::find(names, name) - names.begin());
         auto layer = planned(stage.name, stage.parts[part], at, candidates);
         layer.part = part;
+        layer.is_distributed = spec.distribute_above > 0 && layer.rows * layer.cols > spec.distribute_above;
+        if (layer.is_distributed && stage.parts[part].search) {
+          throw ConfigError(
+              fmt::format("{}: `{}` has {} elements, more than parallel.distribute_above, and a permutation search has "
+                          "no distributed form",
+                          stage.name, layer.name, layer.rows * layer.cols));
+        }
         size.add(layer);
         planned_stage.layers.push_back(std::move(layer));
       }

@@ -20,7 +20,8 @@ struct PlannedLayer {
   Index rows = 0, cols = 0;
   Index parameters_before = 0, parameters_after = 0;
   Index bytes_after = 0;
-  double cost = 0.0;  ///< multiply-adds of the decomposition, roughly
+  double cost = 0.0;            ///< multiply-adds of the decomposition, roughly
+  bool is_distributed = false;  ///< larger than parallel.distribute_above: decomposed by all ranks together
 };
 
 /// Size of a whole model. Bytes are those of its numbers as stored by kronlab: float32, permutations 4 bytes an index.

@@ -101,15 +101,13 @@ Evaluation cached_evaluation(const comm::Communicator& communicator, const std::
   }
   const auto result =
       eval::evaluate(communicator, model, text.text, text.spec.protocol, text.spec.max_windows, precision, what);
-  comm::coordinate(
-      communicator, std::function<void()>([&] {
-        if (!communicator.is_root()) return;
-        std::error_code error;
-        std::filesystem::create_directories(path.parent_path(), error);
-        if (error)
-          throw StorageError(fmt::format("cannot create '{}': {}", path.parent_path().string(), error.message()));
-        write_file_atomically(path.string(), to_json(result));
-      }));
+  comm::coordinate(communicator, [&] {
+    if (!communicator.is_root()) return;
+    std::error_code error;
+    std::filesystem::create_directories(path.parent_path(), error);
+    if (error) throw StorageError(fmt::format("cannot create '{}': {}", path.parent_path().string(), error.message()));
+    write_file_atomically(path.string(), to_json(result));
+  });
   return result;
 }
 

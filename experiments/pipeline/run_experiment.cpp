@@ -138,8 +138,7 @@ class Job {
       log_info(fmt::format("dense model on {}: perplexity {:.3f} ± {:.3f}", text.spec.name, evaluation.perplexity,
                            evaluation.perplexity_standard_error()));
       for (auto& metric : metrics_of(evaluation, text, -1)) metrics.push_back(std::move(metric));
-      comm::coordinate(communicator_,
-                       std::function<void()>([&] { expect_baseline(text.spec, evaluation.perplexity); }));
+      comm::coordinate(communicator_, [&] { expect_baseline(text.spec, evaluation.perplexity); });
     }
     if (record_->num_finished_stages() == 0) record_->dense_evaluated(metrics);
   }

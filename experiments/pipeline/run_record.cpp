@@ -94,9 +94,9 @@ RunRecord::RunRecord(const comm::Communicator& communicator, const RunOptions& o
                      const ExperimentSpec& spec, const std::string& cell, const std::string& model_hash)
     : communicator_(communicator) {
   const auto description = description_of(communicator, options, run, spec, cell, model_hash);
-  comm::coordinate(communicator, std::function<void()>([&] {
-                     if (communicator.is_root()) open_or_create(options, description);
-                   }));
+  comm::coordinate(communicator, [&] {
+    if (communicator.is_root()) open_or_create(options, description);
+  });
   id_ = communicator.broadcast(std::move(id_));
   folder_ = communicator.broadcast(std::move(folder_));
   Index numbers[] = {is_done_ ? 1 : 0, static_cast<Index>(num_finished_)};
@@ -147,9 +147,9 @@ std::string RunRecord::factors_path(std::size_t stage) const {
 }
 
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
-  comm::coordinate(communicator_, std::function<void()>([&] {
-                     if (store_) work(*store_);
-                   }));
+  comm::coordinate(communicator_, [&] {
+    if (store_) work(*store_);
+  });
 }
 
 void RunRecord::dense_evaluated(const std::vector<Metric>& metrics) {

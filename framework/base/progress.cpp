@@ -74,7 +74,7 @@ Progress::~Progress() { finish(); }
 void Progress::update(Index done, std::string_view detail) {
   done_ = done;
   const double interval_s = on_terminal() ? 0.2 : 10.0;
-  if (now_s() - shown_s_ >= interval_s) show(done, detail, false);
+  if (done < total_ && now_s() - shown_s_ >= interval_s) show(done, detail, false);
 }
 
 void Progress::finish(std::string_view detail) {

@@ -70,10 +70,10 @@ void coordinate(const Communicator& communicator, const std::function<void()>& l
 
 /// The same for work with a result.
 template <class Work>
-  requires(!std::is_void_v<std::invoke_result_t<Work>>)
-auto coordinate(const Communicator& communicator, Work&& local_work) {
+requires(!std::is_void_v<std::invoke_result_t<Work>>) auto coordinate(const Communicator& communicator,
+                                                                      Work&& local_work) {
   std::optional<std::invoke_result_t<Work>> result;
-  coordinate(communicator, std::function<void()>([&] { result.emplace(local_work()); }));
+  coordinate(communicator, [&] { result.emplace(local_work()); });
   return std::move(*result);
 }
 

@@ -21,13 +21,14 @@ void expect_whole_world(const Communicator& world) {
   if (!slurm_tasks || (!in_step && !by_mpirun)) return;
   if (world.size() == slurm_tasks) return;
   if (world.size() == 1 && slurm_tasks > 1 && !by_mpirun) {
-    throw MpiError(fmt::format("Slurm started {} tasks, but each is a world of one rank: launch with "
-                               "'srun --mpi=pmix' or with 'mpirun' from the MPI that kronlab is linked to",
-                               slurm_tasks));
+    throw MpiError(
+        fmt::format("Slurm started {} tasks, but each is a world of one rank: launch with "
+                    "'srun --mpi=pmix' or with 'mpirun' from the MPI that kronlab is linked to",
+                    slurm_tasks));
   }
-  throw MpiError(fmt::format("the world has {} rank(s), but SLURM_NTASKS is {}: {}", world.size(), slurm_tasks,
-                             world.size() > slurm_tasks ? "ask Slurm for more tasks or start fewer ranks"
-                                                        : "start as many ranks as tasks"));
+  throw MpiError(fmt::format(
+      "the world has {} rank(s), but SLURM_NTASKS is {}: {}", world.size(), slurm_tasks,
+      world.size() > slurm_tasks ? "ask Slurm for more tasks or start fewer ranks" : "start as many ranks as tasks"));
 }
 
 }  // namespace

@@ -6,7 +6,8 @@ namespace kronlab::comm {
 namespace {
 
 void add(std::vector<double>& left, const std::vector<double>& right) {
-  KRONLAB_EXPECTS(left.size() == right.size(), "arrays of {} and {} elements cannot be summed", left.size(), right.size());
+  KRONLAB_EXPECTS(left.size() == right.size(), "arrays of {} and {} elements cannot be summed", left.size(),
+                  right.size());
   for (std::size_t i = 0; i < left.size(); ++i) left[i] += right[i];
 }
 
@@ -15,7 +16,8 @@ void add(std::vector<double>& left, const std::vector<double>& right) {
 void TreeSum::push(Index number, std::vector<double> values) { append({0, number, std::move(values)}); }
 
 void TreeSum::append(Node node) {
-  while (!nodes_.empty() && nodes_.back().level == node.level && nodes_.back().index % 2 == 0 && nodes_.back().index + 1 == node.index) {
+  while (!nodes_.empty() && nodes_.back().level == node.level && nodes_.back().index % 2 == 0 &&
+         nodes_.back().index + 1 == node.index) {
     add(nodes_.back().values, node.values);
     node = {node.level + 1, node.index / 2, std::move(nodes_.back().values)};
     nodes_.pop_back();
@@ -25,7 +27,8 @@ void TreeSum::append(Node node) {
 
 std::vector<double> TreeSum::collect(const Communicator& communicator, int owner) {
   constexpr int tag = 71;
-  // merging two nodes can complete a parent whose sibling came before: `append` only looks at the end, and ranges ascend
+  // merging two nodes can complete a parent whose sibling came before: `append` only looks at the end, and ranges
+  // ascend
   if (communicator.rank() != owner) {
     const Index count = static_cast<Index>(nodes_.size());
     communicator.send_bytes(std::as_bytes(std::span(&count, 1)), owner, tag);

@@ -14,9 +14,8 @@ WorkPartition::WorkPartition(std::span<const double> costs, int size) : owners_(
   KRONLAB_EXPECTS(size > 0, "number of ranks {} must be positive", size);
   std::vector<Index> order(costs.size());
   std::iota(order.begin(), order.end(), Index{0});
-  std::ranges::stable_sort(order, [&](Index a, Index b) {
-    return costs[static_cast<std::size_t>(a)] > costs[static_cast<std::size_t>(b)];
-  });
+  std::ranges::stable_sort(
+      order, [&](Index a, Index b) { return costs[static_cast<std::size_t>(a)] > costs[static_cast<std::size_t>(b)]; });
   // heap of (load, rank): the least loaded rank, the lowest number among equals
   std::vector<std::pair<double, int>> loads;
   for (int rank = 0; rank < size; ++rank) loads.emplace_back(0.0, rank);

@@ -9,9 +9,9 @@
 namespace kronlab::eval {
 namespace {
 
-constexpr Index batch_tokens = 1024;   // tokens of one forward pass where windows are shorter
-constexpr Index slice_width = 2048;    // vocabulary entries whose logits exist at one time
-constexpr Index whole_rows = 128;      // rows at one time where the head has no slices
+constexpr Index batch_tokens = 1024;  // tokens of one forward pass where windows are shorter
+constexpr Index slice_width = 2048;   // vocabulary entries whose logits exist at one time
+constexpr Index whole_rows = 128;     // rows at one time where the head has no slices
 
 enum Slot : std::size_t { stream_slot = 16, normed_slot, logits_slot };
 
@@ -63,7 +63,8 @@ void score_batch(const model::Transformer& model, const TokenisedText& text, std
 }
 
 /// Mean over tokens (or windows) and its standard error, windows as clusters.
-void summarise(std::span<const Window> windows, const WindowSums& sums, const Protocol& protocol, Index num_words, Evaluation& result) {
+void summarise(std::span<const Window> windows, const WindowSums& sums, const Protocol& protocol, Index num_words,
+               Evaluation& result) {
   const auto count = static_cast<double>(windows.size());
   double total = 0, correct = 0, weight = 0, mean_of_means = 0;
   for (std::size_t w = 0; w < windows.size(); ++w) {
@@ -80,7 +81,8 @@ void summarise(std::span<const Window> windows, const WindowSums& sums, const Pr
     const double deviation = by_window ? (sums.nll[w] / n - mean) / count : (sums.nll[w] - mean * n) / weight;
     squares += deviation * deviation;
   }
-  const double scale = protocol.normaliser == Protocol::Normaliser::word ? weight / static_cast<double>(num_words) : 1.0;
+  const double scale =
+      protocol.normaliser == Protocol::Normaliser::word ? weight / static_cast<double>(num_words) : 1.0;
   result.mean_nll = mean * scale;
   result.standard_error = count > 1 ? std::sqrt(squares * count / (count - 1)) * scale : 0.0;
   result.perplexity = std::exp(result.mean_nll);
@@ -89,25 +91,30 @@ void summarise(std::span<const Window> windows, const WindowSums& sums, const Pr
   result.num_windows = static_cast<Index>(windows.size());
 }
 
-void expect_usable(const TokenisedText& text, const model::ModelConfig& config, const Protocol& protocol, Index max_windows) {
+void expect_usable(const TokenisedText& text, const model::ModelConfig& config, const Protocol& protocol,
+                   Index max_windows) {
   protocol.expect_valid(config.context);
   if (text.ids.size() < 2) {
     throw DataError(fmt::format("text '{}' has {} token(s), expected at least 2", text.name, text.ids.size()));
   }
   const auto [low, high] = std::ranges::minmax(text.ids);
   if (low < 0 || high >= config.vocab_size) {
-    throw DataError(fmt::format("text '{}': token {} is outside the model's vocabulary of {}", text.name, low < 0 ? low : high, config.vocab_size));
+    throw DataError(fmt::format("text '{}': token {} is outside the model's vocabulary of {}", text.name,
+                                low < 0 ? low : high, config.vocab_size));
   }
-  if (protocol.normaliser == Protocol::Normaliser::word && (max_windows > 0 || protocol.average == Protocol::Average::windows || text.num_words == 0)) {
+  if (protocol.normaliser == Protocol::Normaliser::word &&
+      (max_windows > 0 || protocol.average == Protocol::Average::windows || text.num_words == 0)) {
     throw ConfigError("word perplexity needs the whole text (no max_windows), average = tokens and at least one word");
   }
 }
 
 }  // namespace
 
-void token_losses(const model::Transformer& model, std::span<const std::int32_t> inputs, std::span<const std::int32_t> targets,
-                  Index length, model::Workspace& workspace, std::span<double> nll, std::span<std::int32_t> most_likely) {
-  KRONLAB_EXPECTS(inputs.size() == targets.size() && nll.size() == inputs.size(), "{} inputs, {} targets, {} losses", inputs.size(), targets.size(), nll.size());
+void token_losses(const model::Transformer& model, std::span<const std::int32_t> inputs,
+                  std::span<const std::int32_t> targets, Index length, model::Workspace& workspace,
+                  std::span<double> nll, std::span<std::int32_t> most_likely) {
+  KRONLAB_EXPECTS(inputs.size() == targets.size() && nll.size() == inputs.size(), "{} inputs, {} targets, {} losses",
+                  inputs.size(), targets.size(), nll.size());
   const auto n = static_cast<Index>(inputs.size());
   const auto& config = model.config();
   const TensorView stream = workspace.buffer(stream_slot, n, config.width, workspace.stream_type());
@@ -124,7 +131,8 @@ void token_losses(const model::Transformer& model, std::span<const std::int32_t>
     kernels::StreamingLogLikelihood likelihood(targets.subspan(first, count));
     const ConstTensorView x = ConstTensorView(normed).block(row, 0, rows, config.width);
     for (Index col = 0; col < head.rows(); col += cols_at_once) {
-      const TensorView logits = workspace.buffer(logits_slot, rows, std::min(cols_at_once, head.rows() - col), workspace.stream_type());
+      const TensorView logits =
+          workspace.buffer(logits_slot, rows, std::min(cols_at_once, head.rows() - col), workspace.stream_type());
       if (head.has_slices()) {
         head.apply_slice(x, col, logits);
       } else {
@@ -142,7 +150,9 @@ Evaluation evaluate(const comm::Communicator& communicator, const model::Transfo
   const auto windows = comm::coordinate(communicator, [&] {
     expect_usable(text, model.config(), protocol, max_windows);
     auto all = windows_of(static_cast<Index>(text.ids.size()), protocol, max_windows);
-    if (all.empty()) throw DataError(fmt::format("text '{}' of {} tokens has no window of {}", text.name, text.ids.size(), protocol.window));
+    if (all.empty())
+      throw DataError(
+          fmt::format("text '{}' of {} tokens has no window of {}", text.name, text.ids.size(), protocol.window));
     return all;
   });
   const auto batches = batches_of(windows);
@@ -150,16 +160,16 @@ Evaluation evaluate(const comm::Communicator& communicator, const model::Transfo
   WindowSums sums(windows.size());
   communicator.barrier();
   const double started = now_s();
-  comm::coordinate(communicator, std::function<void()>([&] {
+  comm::coordinate(communicator, [&] {
     model::Workspace workspace(precision);
     Progress progress(what, static_cast<Index>(windows.size()));
     for (Index b = share.begin; b < share.end; ++b) {
       const auto [first, count] = batches[static_cast<std::size_t>(b)];
-      score_batch(model, text, std::span(windows).subspan(first, count), workspace, std::span(sums.nll).subspan(first, count),
-                  std::span(sums.correct).subspan(first, count));
+      score_batch(model, text, std::span(windows).subspan(first, count), workspace,
+                  std::span(sums.nll).subspan(first, count), std::span(sums.correct).subspan(first, count));
       progress.update(static_cast<Index>(windows.size()) * (b + 1 - share.begin) / std::max<Index>(share.size(), 1));
     }
-  }));
+  });
   communicator.sum(std::span(sums.nll));
   communicator.sum(std::span(sums.correct));
   Evaluation result;

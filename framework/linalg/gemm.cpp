@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "framework/linalg/blas_threads.hpp"
 #include "framework/tensor/scratch.hpp"
 
 namespace kronlab::linalg {
@@ -21,12 +22,6 @@ struct Shape {
 };
 
 int as_int(Index value) { return checked_cast<int>(value); }
-
-/// OpenBLAS stays on the calling thread: threads are OpenMP's.
-void keep_blas_single_threaded() {
-  static const bool once = (openblas_set_num_threads(1), true);
-  (void)once;
-}
 
 void scale_empty_product(double beta, TensorView c) {
   if (beta != 0.0) return;

@@ -1,6 +1,7 @@
 #include <mpi.h>
 
 #include <boost/test/unit_test.hpp>
+#include <cmath>
 #include <filesystem>
 
 #include "experiments/pipeline/run_experiment.hpp"
@@ -24,12 +25,12 @@ struct Fixture {
   fs::path folder = world.broadcast(own.path().string());
 
   explicit Fixture(const model::ModelConfig& config = kronlab::testing::tiny_llama_config()) {
-    comm::coordinate(world, std::function<void()>([&] {
-                       if (!world.is_root()) return;
-                       kronlab::testing::write_tiny_model(folder / "model", config);
-                       write_file_atomically((folder / "c.txt").string(), kronlab::testing::nonsense(600, 1));
-                       write_file_atomically((folder / "e.txt").string(), kronlab::testing::nonsense(600, 2));
-                     }));
+    comm::coordinate(world, [&] {
+      if (!world.is_root()) return;
+      kronlab::testing::write_tiny_model(folder / "model", config);
+      write_file_atomically((folder / "c.txt").string(), kronlab::testing::nonsense(600, 1));
+      write_file_atomically((folder / "e.txt").string(), kronlab::testing::nonsense(600, 2));
+    });
   }
   ~Fixture() { world.barrier(); }
 
@@ -122,6 +123,24 @@ BOOST_FIXTURE_TEST_CASE(small_groups_of_blocks_change_nothing, Fixture) {
   const auto a = run_experiment(world, small, {(folder / "a").string(), folder.string(), {}, 1});
   const auto b = run(world, "b", two_stages);
   if (world.is_root()) BOOST_TEST(numbers_of(run_folder("a", a)) == numbers_of(run_folder("b", b)));
+}
+
+BOOST_FIXTURE_TEST_CASE(layers_above_a_size_are_decomposed_by_all_ranks_together_to_the_same_errors, Fixture) {
+  const std::string stages =
+      "[[stage]]\nlayers = [\"layers.1.mlp.*\"]\ndecompose = { kind = \"whitened-svd\", keep = 0.5 }\n";
+  const auto local = run(world, "local", stages);
+  const auto together = run(world, "together", stages + "[parallel]\ndistribute_above = 2000\n");
+  const std::string refused = kronlab::testing::message_of(
+      [&] { run(world, "refused", two_stages + "[parallel]\ndistribute_above = 2000\n"); });
+  BOOST_TEST(refused.find("has no distributed form") != std::string::npos, refused);
+  if (!world.is_root()) return;
+  const auto expected = storage::RunReader(run_folder("local", local)).layers();
+  const auto found = storage::RunReader(run_folder("together", together)).layers();
+  BOOST_TEST_REQUIRE(found.size() == 3u);
+  for (std::size_t i = 0; i < found.size(); ++i) {  // factors are rounded to float32
+    BOOST_TEST(std::abs(found[i].relative_error - expected[i].relative_error) < 1e-6);
+    BOOST_TEST(std::abs(*found[i].weighted_error - *expected[i].weighted_error) < 1e-6);
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(a_run_is_not_done_twice_and_one_that_stopped_goes_on_after_its_last_stage, Fixture) {
