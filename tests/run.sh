@@ -4,5 +4,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash experiments/setup.sh release
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+bash experiments/quickstart/fetch_model.sh >/dev/null || echo "== tests that need the real model will be skipped"
 echo "== testing"
 exec ctest --test-dir build/release --output-on-failure --parallel "$(nproc)" "$@"
