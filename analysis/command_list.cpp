@@ -3,10 +3,10 @@
 
 #include "analysis/commands.hpp"
 #include "analysis/json_output.hpp"
-#include "analysis/results.hpp"
 #include "analysis/run_selection.hpp"
-#include "analysis/text_table.hpp"
 #include "framework/base/progress.hpp"
+#include "framework/base/text_table.hpp"
+#include "framework/storage/run_results.hpp"
 
 namespace kronlab::analysis {
 namespace {
@@ -24,7 +24,7 @@ std::optional<Metric> headline(const std::vector<Metric>& metrics) {
     if (!best || metric.stage > best->stage) best = &metric;
   }
   if (!best) return std::nullopt;
-  return last_metric(metrics, measure_of(*best), best->stage, best->stage);
+  return storage::last_metric(metrics, storage::measure_of(*best), best->stage, best->stage);
 }
 
 Json describe(const storage::RunListing& listing) {

@@ -11,10 +11,10 @@
 #include <memory>
 
 #include "analysis/commands.hpp"
-#include "analysis/results.hpp"
 #include "analysis/run_selection.hpp"
 #include "framework/base/error.hpp"
 #include "framework/base/hash.hpp"
+#include "framework/storage/run_results.hpp"
 
 extern char** environ;
 
@@ -35,12 +35,12 @@ struct Point {
 
 /// What is drawn of one measure: a point for each run, a line for each dense model.
 struct Panel {
-  Measure measure;
+  storage::Measure measure;
   std::vector<Point> points;
   std::vector<Point> baselines;
 };
 
-std::vector<Panel> panels_of(const Results& results) {
+std::vector<Panel> panels_of(const storage::Results& results) {
   std::vector<Panel> panels;
   for (std::size_t m = 0; m < results.measures.size(); ++m) {
     Panel panel{results.measures[m], {}, {}};
@@ -159,7 +159,7 @@ void draw(const std::vector<Panel>& panels, const std::string& out) {
 }
 
 void run(const Options& options) {
-  draw(panels_of(results_of(open_runs(options.selection))), options.out);
+  draw(panels_of(storage::results_of(open_runs(options.selection))), options.out);
   std::fprintf(stderr, "wrote %s\n", options.out.c_str());
 }
 

@@ -3,10 +3,10 @@
 
 #include "analysis/commands.hpp"
 #include "analysis/json_output.hpp"
-#include "analysis/results.hpp"
 #include "analysis/run_selection.hpp"
-#include "analysis/text_table.hpp"
 #include "framework/base/progress.hpp"
+#include "framework/base/text_table.hpp"
+#include "framework/storage/run_results.hpp"
 
 namespace kronlab::analysis {
 namespace {
@@ -130,7 +130,8 @@ TextTable metric_table(const storage::RunReader& run) {
   std::vector<Metric> last;
   for (const auto& metric : run.metrics()) {
     const auto is_same = [&](const Metric& other) {
-      return measure_of(other) == measure_of(metric) && other.stage == metric.stage && other.layer == metric.layer;
+      return storage::measure_of(other) == storage::measure_of(metric) && other.stage == metric.stage &&
+             other.layer == metric.layer;
     };
     const auto found = std::ranges::find_if(last, is_same);
     if (found == last.end()) {

@@ -4,9 +4,9 @@
 
 #include "analysis/commands.hpp"
 #include "analysis/json_output.hpp"
-#include "analysis/results.hpp"
 #include "analysis/run_selection.hpp"
-#include "analysis/text_table.hpp"
+#include "framework/base/text_table.hpp"
+#include "framework/storage/run_results.hpp"
 
 namespace kronlab::analysis {
 namespace {
@@ -23,7 +23,7 @@ struct Options {
   bool is_json = false;
 };
 
-std::string parameter_of(const ResultRow& row, const std::string& name) {
+std::string parameter_of(const storage::ResultRow& row, const std::string& name) {
   for (const auto& [key, value] : row.parameters) {
     if (key == name) return value;
   }
@@ -37,7 +37,7 @@ std::string number_or_dash(const std::optional<double>& value, std::string (*for
 std::string four_digits(double value) { return format_number(value, 4); }
 
 /// For readers: rounded, with separators, a short header for each measure and its meaning below.
-void print_rounded(const Results& results, Format format) {
+void print_rounded(const storage::Results& results, Format format) {
   TextTable table;
   table.columns = {{"label"}, {"state"}};
   for (const auto& name : results.parameter_names) table.columns.push_back({name, Align::right});
@@ -54,7 +54,7 @@ void print_rounded(const Results& results, Format format) {
     for (const auto& name : results.parameter_names) cells.push_back(parameter_of(row, name));
     cells.push_back(number_or_dash(row.num_parameters, format_count));
     cells.push_back(number_or_dash(row.stored_bytes, format_bytes));
-    for (const auto& value : row.measured) cells.push_back(format_value(value));
+    for (const auto& value : row.measured) cells.push_back(storage::format_value(value));
     cells.push_back(number_or_dash(row.relative_error, four_digits));
     cells.push_back(number_or_dash(row.weighted_error, four_digits));
     cells.push_back(number_or_dash(row.seconds, four_digits));
@@ -65,7 +65,7 @@ void print_rounded(const Results& results, Format format) {
   for (std::size_t m = 0; m < results.measures.size(); ++m) {
     const std::string mark = results.measures.size() == 1 ? "" : fmt::format(" [{}]", m + 1);
     text += fmt::format("{}perplexity{}: {}\n", format == Format::markdown && m > 0 ? "\n" : "", mark,
-                        place_of(results.measures[m]));
+                        storage::place_of(results.measures[m]));
   }
   std::fputs(text.c_str(), stdout);
 }
@@ -73,15 +73,15 @@ void print_rounded(const Results& results, Format format) {
 std::string exact(const std::optional<double>& value) { return value ? fmt::format("{}", *value) : ""; }
 
 /// For programs: every digit, units in the header, an empty cell for what is absent.
-void print_csv(const Results& results) {
+void print_csv(const storage::Results& results) {
   TextTable table;
   table.columns = {{"run"}, {"label"}, {"state"}};
   for (const auto& name : results.parameter_names) table.columns.push_back({name});
   table.columns.push_back({"parameters"});
   table.columns.push_back({"stored_bytes"});
   for (const auto& measure : results.measures) {
-    table.columns.push_back({fmt::format("perplexity [{}]", place_of(measure))});
-    table.columns.push_back({fmt::format("standard error [{}]", place_of(measure))});
+    table.columns.push_back({fmt::format("perplexity [{}]", storage::place_of(measure))});
+    table.columns.push_back({fmt::format("standard error [{}]", storage::place_of(measure))});
   }
   for (const char* header : {"relative_error", "weighted_error", "seconds"}) table.columns.push_back({header});
   for (const auto& row : results.rows) {
@@ -102,7 +102,7 @@ void print_csv(const Results& results) {
   std::fputs(table.print(Format::csv).c_str(), stdout);
 }
 
-void print_as_json(const Results& results) {
+void print_as_json(const storage::Results& results) {
   Json json = {{"measures", Json::array()}, {"rows", Json::array()}};
   for (const auto& measure : results.measures) {
     json["measures"].push_back(
@@ -131,7 +131,7 @@ void print_as_json(const Results& results) {
 }
 
 void run(const Options& options) {
-  const Results results = results_of(open_runs(options.selection));
+  const storage::Results results = storage::results_of(open_runs(options.selection));
   if (options.is_json) return print_as_json(results);
   const Format format = formats.at(options.format);
   if (format == Format::csv) return print_csv(results);

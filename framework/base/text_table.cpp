@@ -1,4 +1,4 @@
-#include "analysis/text_table.hpp"
+#include "framework/base/text_table.hpp"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 
 #include "framework/base/error.hpp"
 
-namespace kronlab::analysis {
+namespace kronlab {
 namespace {
 
 std::string padded(const std::string& text, std::size_t width, TextTable::Align align) {
@@ -110,4 +110,4 @@ std::string format_bytes(double bytes) {
   return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
 }
 
-}  // namespace kronlab::analysis
+}  // namespace kronlab

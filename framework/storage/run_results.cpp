@@ -1,4 +1,4 @@
-#include "analysis/results.hpp"
+#include "framework/storage/run_results.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,9 +6,9 @@
 #include <map>
 #include <tuple>
 
-#include "analysis/text_table.hpp"
+#include "framework/base/text_table.hpp"
 
-namespace kronlab::analysis {
+namespace kronlab::storage {
 namespace {
 
 constexpr Index dense_stage = -1, last_possible_stage = std::numeric_limits<Index>::max();
@@ -20,8 +20,8 @@ std::optional<double> number_of(const std::vector<Metric>& metrics, const std::s
 }
 
 /// The mean of a member over layers, each as its last stage left it; none where no layer has it.
-std::optional<double> mean_over_layers(const std::vector<storage::LayerRecord>& layers,
-                                       std::optional<double> (*error_of)(const storage::LayerRecord&)) {
+std::optional<double> mean_over_layers(const std::vector<LayerRecord>& layers,
+                                       std::optional<double> (*error_of)(const LayerRecord&)) {
   std::map<std::string, std::pair<Index, std::optional<double>>> last;
   for (const auto& layer : layers) {
     auto& [stage, error] = last.try_emplace(layer.layer, dense_stage, std::nullopt).first->second;
@@ -40,9 +40,9 @@ std::optional<double> mean_over_layers(const std::vector<storage::LayerRecord>& 
 }
 
 struct Loaded {
-  const storage::RunReader* run;
-  storage::RunDescription description;
-  storage::RunStatus status;
+  const RunReader* run;
+  RunDescription description;
+  RunStatus status;
   std::vector<Metric> metrics;
 };
 
@@ -125,7 +125,7 @@ std::optional<Metric> last_metric(const std::vector<Metric>& metrics, const Meas
   return last ? std::optional(*last) : std::nullopt;
 }
 
-Results results_of(const std::vector<storage::RunReader>& runs) {
+Results results_of(const std::vector<RunReader>& runs) {
   std::vector<Loaded> loaded;
   for (const auto& run : runs) loaded.push_back({&run, run.description(), run.status(), run.metrics()});
   Results results;
@@ -134,7 +134,7 @@ Results results_of(const std::vector<storage::RunReader>& runs) {
   for (const auto& run : loaded) {
     ResultRow row = row_of(run, results.measures, 0, last_possible_stage);
     row.label = run.description.label.empty() ? run.description.name : run.description.label;
-    row.state = storage::to_string(run.status.state);
+    row.state = to_string(run.status.state);
     row.parameters = run.description.parameters;
     row.seconds = run.status.seconds;
     const auto layers = run.run->layers();
@@ -166,4 +166,4 @@ std::string format_value(const std::optional<Value>& value) {
   return fmt::format("{:.{}f} ± {:.{}f}", value->value, places, error, places);
 }
 
-}  // namespace kronlab::analysis
+}  // namespace kronlab::storage

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kronlab::analysis {
+namespace kronlab {
 
 /// Rows of texts under a header.
 struct TextTable {
@@ -31,4 +31,4 @@ std::string format_count(double value);
 /// "98.4 MB".
 std::string format_bytes(double bytes);
 
-}  // namespace kronlab::analysis
+}  // namespace kronlab

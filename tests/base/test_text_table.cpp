@@ -1,10 +1,10 @@
 #include <boost/test/unit_test.hpp>
 #include <limits>
 
-#include "analysis/text_table.hpp"
 #include "framework/base/error.hpp"
+#include "framework/base/text_table.hpp"
 
-using namespace kronlab::analysis;
+using namespace kronlab;
 using Align = TextTable::Align;
 using Format = TextTable::Format;
 

@@ -7,7 +7,7 @@
 #include "framework/base/metric.hpp"
 #include "framework/storage/run_reader.hpp"
 
-namespace kronlab::analysis {
+namespace kronlab::storage {
 
 /// What makes two measured numbers comparable: all of it must be equal for them to share a column.
 struct Measure {
@@ -31,7 +31,7 @@ struct ResultRow {
   bool is_dense = false;
   std::string label;  ///< unique in the table
   std::string state;
-  storage::NamedTexts parameters;
+  NamedTexts parameters;
   std::optional<double> num_parameters;
   std::optional<double> stored_bytes;
   std::vector<std::optional<Value>> measured;  ///< one for each of the table's measures
@@ -52,11 +52,11 @@ std::optional<Metric> last_metric(const std::vector<Metric>& metrics, const Meas
                                   Index last_stage);
 
 /// One row per run and one per different dense model.
-Results results_of(const std::vector<storage::RunReader>& runs);
+Results results_of(const std::vector<RunReader>& runs);
 
 /// "wikitext-2, token-perplexity window=1024".
 std::string place_of(const Measure& measure);
 /// "29.52 ± 0.25"; "-" where there is none.
 std::string format_value(const std::optional<Value>& value);
 
-}  // namespace kronlab::analysis
+}  // namespace kronlab::storage
