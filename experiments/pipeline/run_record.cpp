@@ -64,8 +64,7 @@ void copy_arrays(const std::string& from, ArrayFile& to) {
   for (const auto& name : reader.names()) {
     const auto shape = reader.shape(name);
     const auto attributes = reader.attributes(name);
-    const bool is_integer = name.ends_with("/rows") || name.ends_with("/columns") || name.ends_with("/evaluations");
-    if (is_integer) {
+    if (reader.is_integer(name)) {
       to.write(name, shape, std::span<const Index>(reader.read_i64(name)), attributes);
     } else {
       to.write(name, shape, std::span<const double>(reader.read_f64(name)), attributes);

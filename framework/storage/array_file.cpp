@@ -369,6 +369,12 @@ std::vector<double> ArrayReader::read_f64(const std::string& name) const {
   return values;
 }
 
+bool ArrayReader::is_integer(const std::string& name) const {
+  const Hdf5Handle opened = state_->dataset(name);
+  const Hdf5Handle stored(H5Dget_type(opened.id()), H5Tclose);
+  return H5Tget_class(stored.id()) == H5T_INTEGER;
+}
+
 std::vector<Index> ArrayReader::read_i64(const std::string& name) const {
   const Hdf5Handle opened = state_->dataset(name);
   const Hdf5Handle stored(H5Dget_type(opened.id()), H5Tclose);
