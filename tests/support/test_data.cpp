@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <vector>
 
 #include "framework/base/error.hpp"
 
@@ -18,6 +19,26 @@ std::optional<std::filesystem::path> shared_data(const std::string& relative) {
   if (const char* sources = std::getenv("KRONLAB_SOURCE_DIR")) {
     const auto path = std::filesystem::path(sources) / ".." / "shared" / "data" / relative;
     if (std::filesystem::exists(path)) return std::filesystem::canonical(path);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::filesystem::path> smollm2() {
+  const std::filesystem::path name = "SmolLM2-135M-Instruct.Q4_1.gguf";
+  std::vector<std::filesystem::path> candidates;
+  if (const char* data = std::getenv("KRONLAB_DATA")) {
+    const std::filesystem::path chosen = data;
+    candidates = {chosen, chosen / "models" / name, chosen / name};
+  }
+  if (const char* cache = std::getenv("KRONLAB_CACHE")) {
+    candidates.push_back(cache / name);
+  } else if (const char* caches = std::getenv("XDG_CACHE_HOME")) {
+    candidates.push_back(caches / std::filesystem::path("kronlab") / name);
+  } else if (const char* home = std::getenv("HOME")) {
+    candidates.push_back(home / std::filesystem::path(".cache/kronlab") / name);
+  }
+  for (const auto& path : candidates) {
+    if (std::filesystem::is_regular_file(path)) return path;
   }
   return std::nullopt;
 }
