@@ -51,6 +51,10 @@ std::string_view to_string(Convergence::Reason reason) {
   return "?";
 }
 
+std::map<std::string, FactorShape> Decomposer::factor_shapes(const std::string&, Index, Index) const { return {}; }
+
+std::optional<GroupingProblem> Decomposer::grouping_problem(const std::string&, Index, Index) const { return std::nullopt; }
+
 Decomposition Decomposer::decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const {
   const auto original = to_matrix<double>(weight);
   expect_finite(layer, original);

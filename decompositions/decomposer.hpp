@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,21 @@ struct Size {
   Index stored_bytes = 0;
 };
 
+/// What a permutation may improve: rows and columns of W: [m1 m2, n1 n2] are grouped so that the rearranged weight R(W)
+/// has much energy in few directions.
+struct GroupingProblem {
+  Index right_rows = 1;  ///< m2: rows in a group
+  Index right_cols = 1;  ///< n2: columns in a group
+  Index num_terms = 1;
+  bool operator==(const GroupingProblem&) const = default;
+};
+
+/// Extents of a factor that may be decomposed again.
+struct FactorShape {
+  Index rows = 0;
+  Index cols = 0;
+};
+
 /// Turns a weight W: [out, in] (f32) into a factorization. One object serves all layers; local to the rank.
 class Decomposer {
  public:
@@ -55,6 +71,12 @@ class Decomposer {
   virtual bool needs_input_moments() const { return false; }
   /// What a weight of this shape will take, without any weight. @throws ConfigError as `decompose`
   virtual Size size_of(const std::string& layer, Index rows, Index cols) const = 0;
+  /// Factors of such a weight that a later stage may decompose again, by name (`wte.left`): children of
+  /// FactorizationParts that are dense. @throws ConfigError as `decompose`
+  virtual std::map<std::string, FactorShape> factor_shapes(const std::string& layer, Index rows, Index cols) const;
+  /// How a permutation search should group such a weight; none where the method gains nothing from permutations.
+  /// @throws ConfigError as `decompose`
+  virtual std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const;
   /// Multiply-adds of one decomposition, roughly: for partitioning.
   virtual double cost(Index rows, Index cols) const = 0;
 
@@ -72,9 +94,11 @@ class Decomposer {
 ///
 /// Van Loan and Pitsianis, Approximation with Kronecker products, 1993.
 struct KroneckerOptions {
-  Index left_rows = 0;  ///< m1; must divide the rows of the weight
-  Index left_cols = 0;  ///< n1; must divide the columns of the weight
-  Index num_terms = 1;  ///< length of the sum
+  Index left_rows = 0;   ///< m1; must divide the rows of the weight
+  Index left_cols = 0;   ///< n1; must divide the columns of the weight
+  Index num_terms = 1;   ///< length of the sum
+  Index right_rows = 0;  ///< m2, in place of m1: one shape for layers of different extents
+  Index right_cols = 0;  ///< n2, in place of n1
 };
 std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& options);
 

@@ -12,9 +12,9 @@ namespace {
 class KroneckerDecomposer final : public Decomposer {
  public:
   explicit KroneckerDecomposer(const KroneckerOptions& options) : options_(options) {
-    for (const auto& [name, value] : {std::pair{"left_rows", options.left_rows}, {"left_cols", options.left_cols}, {"num_terms", options.num_terms}}) {
-      if (value < 1) throw ConfigError(fmt::format("kronecker: {} is {}, expected at least 1", name, value));
-    }
+    if (options.num_terms < 1) throw ConfigError(fmt::format("kronecker: num_terms is {}, expected at least 1", options.num_terms));
+    expect_one("left_rows", options.left_rows, "right_rows", options.right_rows);
+    expect_one("left_cols", options.left_cols, "right_cols", options.right_cols);
   }
 
   std::string_view kind() const override { return "kronecker"; }
@@ -25,21 +25,44 @@ class KroneckerDecomposer final : public Decomposer {
     return {parameters, 4 * parameters};
   }
 
+  std::map<std::string, FactorShape> factor_shapes(const std::string& layer, Index rows, Index cols) const override {
+    const auto shape = shape_of(layer, rows, cols);
+    return {{"left", {shape.left_rows, shape.num_terms * shape.left_cols}}};
+  }
+
+  std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const override {
+    const auto shape = shape_of(layer, rows, cols);
+    return GroupingProblem{shape.right_rows, shape.right_cols, shape.num_terms};
+  }
+
   double cost(Index rows, Index cols) const override {
-    const double short_side = std::min<double>(static_cast<double>(options_.left_rows * options_.left_cols),
-                                               static_cast<double>(rows * cols / (options_.left_rows * options_.left_cols)));
+    const double right = static_cast<double>(options_.right_rows ? options_.right_rows : rows / options_.left_rows) *
+                         static_cast<double>(options_.right_cols ? options_.right_cols : cols / options_.left_cols);
+    const double short_side = std::min(right, static_cast<double>(rows * cols) / right);
     return static_cast<double>(rows * cols) * short_side * (short_side <= 64 ? 1.0 : 8.0);
   }
 
  private:
+  static void expect_one(const char* left_name, Index left, const char* right_name, Index right) {
+    if (left < 0 || right < 0 || (left > 0) == (right > 0)) {
+      throw ConfigError(fmt::format("kronecker: give either {} or {}, at least 1; found {} and {}", left_name, right_name, left, right));
+    }
+  }
+
+  /// Both extents of one axis from the one that is given.
+  static std::pair<Index, Index> split(const std::string& layer, const char* axis, Index extent, const char* left_name, Index left,
+                                       const char* right_name, Index right) {
+    const Index given = left > 0 ? left : right;
+    if (extent % given != 0) {
+      throw ConfigError(fmt::format("kronecker: {} of `{}` ({}) are not divisible by {} ({})", axis, layer, extent, left > 0 ? left_name : right_name, given));
+    }
+    return left > 0 ? std::pair(left, extent / left) : std::pair(extent / right, right);
+  }
+
   kernels::KroneckerShape shape_of(const std::string& layer, Index rows, Index cols) const {
-    if (rows % options_.left_rows != 0) {
-      throw ConfigError(fmt::format("kronecker: rows of `{}` ({}) are not divisible by left_rows ({})", layer, rows, options_.left_rows));
-    }
-    if (cols % options_.left_cols != 0) {
-      throw ConfigError(fmt::format("kronecker: columns of `{}` ({}) are not divisible by left_cols ({})", layer, cols, options_.left_cols));
-    }
-    const kernels::KroneckerShape shape{options_.num_terms, options_.left_rows, options_.left_cols, rows / options_.left_rows, cols / options_.left_cols};
+    const auto [m1, m2] = split(layer, "rows", rows, "left_rows", options_.left_rows, "right_rows", options_.right_rows);
+    const auto [n1, n2] = split(layer, "columns", cols, "left_cols", options_.left_cols, "right_cols", options_.right_cols);
+    const kernels::KroneckerShape shape{options_.num_terms, m1, n1, m2, n2};
     const Index possible = std::min(shape.left_rows * shape.left_cols, shape.right_rows * shape.right_cols);
     if (shape.num_terms > possible) {
       throw ConfigError(fmt::format("kronecker: {} terms for `{}`, but factors of {} x {} and {} x {} allow at most {}", shape.num_terms, layer,

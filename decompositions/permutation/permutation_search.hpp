@@ -10,14 +10,6 @@
 
 namespace kronlab::decompositions {
 
-/// What is searched: rows and columns of W: [m1 m2, n1 n2] are grouped so that R(W) has much energy in few directions.
-struct GroupingProblem {
-  Index right_rows = 1;  ///< m2: rows in a group
-  Index right_cols = 1;  ///< n2: columns in a group
-  Index num_terms = 1;
-  bool operator==(const GroupingProblem&) const = default;
-};
-
 /// When a search stops. A time limit makes the result depend on the machine, and is recorded as the reason.
 struct SearchBudget {
   Index max_evaluations = 2'000'000'000;  ///< candidate moves

@@ -13,10 +13,21 @@ namespace {
 
 constexpr Index query_block = 48;  // queries whose scores a thread holds at once; a multiple of every tile height
 
+// Tiles whose accumulators, one row of B and one element of A fit the CPU's vector registers: 32 of 64 bytes, or 16 of 32.
+#ifdef __AVX512F__
+constexpr int vector_bytes = 64;
+constexpr int score_rows = 8, score_vectors = 2;
+constexpr int value_rows = 6, value_vectors = 4;
+#else
+constexpr int vector_bytes = 32;
+constexpr int score_rows = 6, score_vectors = 2;
+constexpr int value_rows = 6, value_vectors = 2;
+#endif
+
 template <class Real>
 struct Lanes {
-  static constexpr Index count = 64 / static_cast<Index>(sizeof(Real));
-  typedef Real type __attribute__((vector_size(64), aligned(sizeof(Real)), may_alias));
+  static constexpr Index count = vector_bytes / static_cast<Index>(sizeof(Real));
+  typedef Real type __attribute__((vector_size(vector_bytes), aligned(sizeof(Real)), may_alias));
 };
 
 /// C[Rows, Vectors * lanes] = A[Rows, depth] B[depth, Vectors * lanes]; all accumulators stay in registers.
@@ -68,7 +79,7 @@ class Attention {
 
  private:
   static constexpr Index lanes = Lanes<Real>::count;
-  static constexpr Index key_tile = 2 * lanes;
+  static constexpr Index key_tile = score_vectors * lanes;
 
   /// Keys as tiles [padded_length / key_tile][head_dim][key_tile], then values as [padded_length][padded_dim].
   void pack(Index panel, Real* packed) const {
@@ -97,8 +108,8 @@ class Attention {
       }
     }
     for (Index key = 0; key < num_keys; key += key_tile) {
-      for (Index i = 0; i < query_block; i += 8) {
-        tile_product<Real, 8, 2>(s_.head_dim, queries + i * s_.head_dim, s_.head_dim, panel + key * s_.head_dim, key_tile,
+      for (Index i = 0; i < query_block; i += score_rows) {
+        tile_product<Real, score_rows, score_vectors>(s_.head_dim, queries + i * s_.head_dim, s_.head_dim, panel + key * s_.head_dim, key_tile,
                                  scores + i * padded_length_ + key, padded_length_);
       }
     }
@@ -129,14 +140,14 @@ class Attention {
   }
 
   void multiply_values(Index num_keys, const Real* scores, const Real* values, Real* result) const {
-    for (Index i = 0; i < query_block; i += 6) {
+    for (Index i = 0; i < query_block; i += value_rows) {
       Index j = 0;
-      for (; j + 4 * lanes <= padded_dim_; j += 4 * lanes) {
-        tile_product<Real, 6, 4>(num_keys, scores + i * padded_length_, padded_length_, values + j, padded_dim_,
+      for (; j + value_vectors * lanes <= padded_dim_; j += value_vectors * lanes) {
+        tile_product<Real, value_rows, value_vectors>(num_keys, scores + i * padded_length_, padded_length_, values + j, padded_dim_,
                                  result + i * padded_dim_ + j, padded_dim_);
       }
       for (; j < padded_dim_; j += lanes) {
-        tile_product<Real, 6, 1>(num_keys, scores + i * padded_length_, padded_length_, values + j, padded_dim_,
+        tile_product<Real, value_rows, 1>(num_keys, scores + i * padded_length_, padded_length_, values + j, padded_dim_,
                                  result + i * padded_dim_ + j, padded_dim_);
       }
     }

@@ -23,16 +23,13 @@ BytePreTokenizer pre_tokenizer_of(const BpeSpec& spec) {
   }
 }
 
+constexpr TokenId no_piece = -1;
+
+/// Vocabularies may lack bytes that their training text never had (SmolLM's lacks control characters).
 std::array<TokenId, 256> byte_ids_of(const BpeSpec& spec) {
   std::array<TokenId, 256> ids{};
   for (unsigned byte = 0; byte < 256; ++byte) {
-    const std::string& piece = alphabet().character(static_cast<unsigned char>(byte));
-    const std::optional<TokenId> id = spec.vocabulary.find(piece);
-    if (!id) {
-      throw DataError(
-          fmt::format("{}: the piece '{}' of byte 0x{:02X} is not in the vocabulary", spec.origin, piece, byte));
-    }
-    ids[byte] = *id;
+    ids[byte] = spec.vocabulary.find(alphabet().character(static_cast<unsigned char>(byte))).value_or(no_piece);
   }
   return ids;
 }
@@ -88,7 +85,14 @@ void ByteLevelBpe::merge_word(std::string_view word, std::vector<TokenId>& symbo
       return;
     }
   }
-  for (const char byte : word) symbols.push_back(byte_ids_[static_cast<unsigned char>(byte)]);
+  for (const char c : word) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte_ids_[byte] == no_piece) {
+      throw DataError(fmt::format("{}: the text has byte 0x{:02X} ('{}'), for which the vocabulary has no piece", origin(),
+                                  byte, alphabet().character(byte)));
+    }
+    symbols.push_back(byte_ids_[byte]);
+  }
   merges_.apply(symbols);
 }
 

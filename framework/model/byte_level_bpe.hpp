@@ -16,7 +16,8 @@ namespace kronlab::model {
 /// Radford et al., Language models are unsupervised multitask learners, 2019.
 class ByteLevelBpe final : public Tokenizer {
  public:
-  /// @throws DataError if one of the 256 bytes or a piece of a merge is missing, or the steps before do not fit
+  /// A byte without a piece is an error of the text that has it. @throws DataError if a piece of a merge is missing, or the
+  /// steps before do not fit
   explicit ByteLevelBpe(BpeSpec&& spec);
 
   Index vocab_size() const override { return vocabulary_.size(); }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 
 #include "framework/model/transformer.hpp"
 
@@ -8,8 +9,11 @@ namespace {
 /// Reads tensors of one model and checks them against the shapes that its configuration implies.
 class Loader {
  public:
-  Loader(const ModelConfig& config, const TensorSource& tensors) : tensors_(tensors) {
+  Loader(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided) : tensors_(tensors) {
+    std::map<std::string, bool> is_needed;  // a fused tensor as long as one of its layers is not provided
+    for (const auto& layer : linear_layers(config)) is_needed[layer.tensor] |= !provided.contains(layer.name);
     for (const auto& expected : tensor_shapes(config)) {
+      if (is_needed.contains(expected.name) && !is_needed[expected.name]) continue;
       const auto& found = tensors.info(expected.name);
       if (found.shape != expected.shape) {
         throw DataError(fmt::format("tensor '{}' has shape [{}], the configuration implies [{}]", expected.name,
@@ -57,8 +61,8 @@ class Loader {
 
 }  // namespace
 
-Transformer Transformer::load(const ModelConfig& config, const TensorSource& tensors) {
-  Loader loader(config, tensors);
+Transformer Transformer::load(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided) {
+  Loader loader(config, tensors, provided);
   const bool gpt2 = config.architecture == Architecture::gpt2;
   Transformer model;
   model.config_ = config;
@@ -73,7 +77,13 @@ Transformer Transformer::load(const ModelConfig& config, const TensorSource& ten
     model.blocks_.push_back(std::move(block));
   }
   for (const auto& shape : model.layers_) {
-    model.slot(shape.name) = loader.weight(shape);
+    const auto given = provided.find(shape.name);
+    auto weight = given == provided.end() ? loader.weight(shape) : given->second;
+    if (weight->rows() != shape.rows || weight->cols() != shape.cols) {
+      throw DataError(fmt::format("layer '{}' is provided as [{}, {}], the configuration implies [{}, {}]", shape.name, weight->rows(),
+                                  weight->cols(), shape.rows, shape.cols));
+    }
+    model.slot(shape.name) = std::move(weight);
     if (shape.block >= 0) model.block_layer(shape.name).bias = loader.bias(shape);
   }
   return model;

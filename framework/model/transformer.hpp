@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -62,11 +63,15 @@ class Workspace {
 /// Called with the input of the layers of one site of one block: [tokens, in], in the activation type.
 using InputObserver = std::function<void(Index block, InputSite site, ConstTensorView input)>;
 
+/// Operators by the name of their layer.
+using LayerOperators = std::map<std::string, std::shared_ptr<const linalg::LinearOperator>>;
+
 /// A GPT-2 or LLaMA language model whose layers are linear operators. Forward only here; copies share all weights.
 class Transformer {
  public:
-  /// Reads every tensor. @throws DataError on a missing tensor or a shape that does not fit the configuration
-  static Transformer load(const ModelConfig& config, const TensorSource& tensors);
+  /// Reads every tensor, but not those of layers that are provided. @throws DataError on a missing tensor or a shape that
+  /// does not fit the configuration
+  static Transformer load(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided = {});
 
   /// Shares every weight with this model; replacing a layer of the copy leaves this one as it is.
   Transformer share() const;

@@ -17,8 +17,8 @@ using Attributes = std::map<std::string, std::string>;
 
 /// A writer of named arrays in HDF5 (the oldest file format that holds them, one process).
 ///
-/// It writes to a temporary name beside `path` and renames in `close()`, so that `path` is whole or not there; destroyed
-/// without `close()`, it removes the temporary file. Names are paths; the groups between are made:
+/// It writes to a temporary name beside `path` and renames in `close()`, so that `path` is whole or not there;
+/// destroyed without `close()`, it removes the temporary file. Names are paths; the groups between are made:
 /// "layers/h.0.mlp.c_fc/permutation/rows". Arrays above 64 KiB are chunked and compressed (shuffle + deflate).
 class ArrayFile {
  public:

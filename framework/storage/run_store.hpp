@@ -66,16 +66,15 @@ class RunStore final : public MetricSink {
   /// Makes the folders, the database and config.toml. @throws StorageError with the path and the reason
   static RunStore create(const std::string& store_path, const RunDescription& description);
   /// Goes on with a run that stopped; its metrics, stages and layers stay.
-  /// @throws StorageError if there is no such run, its schema is newer, or the database is damaged
+  /// @throws StorageError if there is no such run, its schema is newer, the database is damaged, or another process on
+  /// this host writes it
   static RunStore open(const std::string& store_path, const std::string& run_id);
-  /// Removes everything recorded of stage `first` and later ones, before they are done again.
-  void forget_stages_from(Index first);
-
   RunStore(RunStore&&) noexcept;
   RunStore& operator=(RunStore&&) noexcept;
   RunStore(const RunStore&) = delete;
   RunStore& operator=(const RunStore&) = delete;
-  /// Writes what is left; says in the log if that fails.
+  /// Writes what is left and gives the run back: one that was not set to done, failed or interrupted then counts as
+  /// lost. Says in the log if that fails.
   ~RunStore() override;
 
   const std::string& id() const;
@@ -88,16 +87,24 @@ class RunStore final : public MetricSink {
   /// Flushes. @throws StorageError if the stage was not started
   void stage_finished(Index stage, double seconds);
 
-  /// Keeps the metric; every 256th writes the batch. NaN and infinities stay distinguishable.
-  /// @pre name and unit are not empty; the stage is -1 or was started. @throws StorageError when the batch fails
+  /// Removes everything recorded of stage `first` and later ones (stages, layers, metrics), before they are done again.
+  void forget_stages_from(Index first);
+
+  /// Keeps the metric; every 256th writes the batch; where a reader holds the database for more than a second, the
+  /// batch waits for the next 256. NaN and infinities stay distinguishable; a standard error that is NaN is none.
+  /// @pre name and unit are not empty; the stage is -1 or was started
+  /// @throws StorageError when the batch fails for another reason, e.g. a full disk; it is kept then too
   void record(const Metric& metric) override;
   /// Written with the next batch. A layer that is recorded twice in a stage replaces itself.
   void record_layer(const LayerRecord& layer);
   /// A finished file inside the run's folder: `path` relative to it; bytes and SHA-256 are computed here.
-  /// Flushes. @throws StorageError if it cannot be read
+  /// Flushes; a path that is recorded again replaces itself.
+  /// @pre the path stays inside the folder. @throws StorageError if it cannot be read
   void record_artifact(const std::string& path, const std::string& kind);
-  /// Writes everything kept, durably, in one transaction. @throws StorageError; then nothing of the batch is written and
-  /// all of it is kept for the next attempt
+  /// How long the members that flush wait for a reader that holds the database: 60 s unless said otherwise.
+  void set_patience(double seconds);
+  /// Writes everything kept, durably, in one transaction. @throws StorageError; then nothing of the batch is written
+  /// and all of it is kept for the next attempt
   void flush();
 
  private:

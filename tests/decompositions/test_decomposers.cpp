@@ -78,6 +78,7 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_suit_are_named_with_their_layer) {
   BOOST_CHECK_THROW(make_kronecker_decomposer({768, 100, 1})->size_of("w", 3072, 768), ConfigError);
   BOOST_CHECK_THROW(make_kronecker_decomposer({1536, 384, 5})->size_of("w", 3072, 768), ConfigError);
   BOOST_CHECK_THROW(make_kronecker_decomposer({0, 384, 5}), ConfigError);
+  BOOST_CHECK_THROW(make_kronecker_decomposer({.left_rows = 2, .left_cols = 384, .num_terms = 1, .right_rows = 2}), ConfigError);
   BOOST_CHECK_THROW(make_svd_decomposer({}), ConfigError);
   BOOST_CHECK_THROW(make_svd_decomposer({.truncation = 10, .keep = {}})->size_of("w", 9, 14), ConfigError);
   BOOST_CHECK_THROW(make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, -1.0}), ConfigError);

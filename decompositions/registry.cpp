@@ -1,0 +1,76 @@
+#include "decompositions/registry.hpp"
+
+#include "framework/config/registry.hpp"
+
+namespace kronlab::decompositions {
+namespace {
+
+using config::StrictTable;
+
+/// Errors of an options struct, with the place of its table.
+template <class Make>
+std::unique_ptr<Decomposer> at_place(const StrictTable& table, const Make& make) {
+  try {
+    return make();
+  } catch (const ConfigError& error) {
+    table.fail("kind", error.what());
+  }
+}
+
+std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
+  KroneckerOptions options;
+  for (const auto& [name, member] : {std::pair{"left_rows", &options.left_rows}, {"left_cols", &options.left_cols},
+                                     {"right_rows", &options.right_rows}, {"right_cols", &options.right_cols}}) {
+    *member = t.find_integer(name, {.least = 1}).value_or(0);
+  }
+  options.num_terms = t.integer("num_terms", 1, {.least = 1});
+  return at_place(t, [&] { return make_kronecker_decomposer(options); });
+}
+
+SvdOptions svd_size(const StrictTable& t) {
+  return {.truncation = t.find_integer("truncation", {.least = 1}), .keep = t.find_number("keep")};
+}
+
+std::unique_ptr<Decomposer> svd(const StrictTable& t) {
+  const SvdOptions options = svd_size(t);
+  return at_place(t, [&] { return make_svd_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
+  const WhitenedSvdOptions options{svd_size(t), t.number("damping", WhitenedSvdOptions{}.damping, {.least = 0.0})};
+  return at_place(t, [&] { return make_whitened_svd_decomposer(options); });
+}
+
+const config::Registry<Decomposer>& decomposers() {
+  static const config::Registry<Decomposer> registry{
+      {"kronecker", kronecker},
+      {"svd", svd},
+      {"whitened-svd", whitened_svd},
+  };
+  return registry;
+}
+
+const config::Registry<PermutationSearch>& searches() {
+  static const config::Registry<PermutationSearch> registry{
+      {"identity", [](const StrictTable&) { return make_identity_search(); }},
+      {"norm-sort", [](const StrictTable&) { return make_norm_sort_search(); }},
+      {"random", [](const StrictTable& t) { return make_random_search(t.integer("num_samples", 10, {.least = 1})); }},
+      {"swap-descent", [](const StrictTable&) { return make_swap_descent_search(); }},
+  };
+  return registry;
+}
+
+}  // namespace
+
+std::unique_ptr<Decomposer> decomposer_from(const StrictTable& table) { return decomposers().make(table); }
+
+ConfiguredSearch search_from(const StrictTable& table) {
+  ConfiguredSearch result;
+  result.search = searches().make(table);
+  result.weighting = table.choice("weighting", {"none", "inputs"}, "none") == "inputs" ? Weighting::inputs : Weighting::none;
+  result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
+  result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
+  return result;
+}
+
+}  // namespace kronlab::decompositions

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/comm/communicator.hpp"
+#include "framework/config/sweep.hpp"
+
+namespace kronlab::experiments {
+
+// The commands of `kronlab`, one function each. Each returns its exit code; standard output belongs to results. Collective.
+
+/// A sweep's file and what the command line changes in it.
+struct SweepArguments {
+  std::string file;
+  std::vector<std::string> overrides;  ///< key=value
+};
+/// Root reads the file; all ranks expand the same text. @throws CollectiveError
+std::vector<config::RunSpec> load_sweep(const comm::Communicator& world, const SweepArguments& arguments);
+
+struct CheckArguments {
+  SweepArguments sweep;
+  bool as_json = false;
+};
+/// Prints every run's plan: layers, shapes, sizes, memory. Reads no weights.
+int check(const comm::Communicator& world, const CheckArguments& arguments);
+
+struct RunArguments {
+  SweepArguments sweep;
+  std::string store;
+  std::vector<std::string> command_line;
+  int threads = 1;
+  bool as_json = false;
+};
+/// Does every run of a sweep that is not done, and prints their table. A run that fails does not stop the others.
+int run(const comm::Communicator& world, const RunArguments& arguments);
+
+struct EvalArguments {
+  std::string model;
+  std::string text;
+  Index window = 1024;
+  std::optional<Index> stride;  ///< the window, if not given
+  std::string join = "none";
+  std::string average = "tokens";
+  std::string tail = "keep";
+  std::string normaliser = "token";
+  Index max_windows = 0;
+  std::string precision = "fp32";
+  bool as_json = false;
+};
+/// Perplexity of a model on a text.
+int eval(const comm::Communicator& world, const EvalArguments& arguments);
+
+struct ExportArguments {
+  std::string run;
+  std::string store;
+  std::string format = "dense";
+  std::string out;
+};
+/// Writes a run's student as a Hugging Face folder, with dense weights or with its factors.
+int export_model(const comm::Communicator& world, const ExportArguments& arguments);
+
+}  // namespace kronlab::experiments

@@ -1,0 +1,112 @@
+// The `kronlab` driver: puts the parts together and hands over to a command.
+#include <omp.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+
+#include "experiments/commands.hpp"
+#include "framework/comm/machine.hpp"
+
+namespace {
+
+using namespace kronlab;
+using namespace kronlab::experiments;
+
+std::string default_store() {
+  const char* store = std::getenv("KRONLAB_STORE");
+  return store && *store ? store : "kronlab-store";
+}
+
+/// What the command line asks for.
+struct Arguments {
+  CheckArguments check;
+  RunArguments run;
+  EvalArguments eval;
+  ExportArguments export_model;
+  bool oversubscribe = false;
+};
+
+void add_sweep(CLI::App& command, SweepArguments& sweep) {
+  command.add_option("FILE", sweep.file, "TOML file of an experiment or a sweep")->required();
+  command.add_option("--set", sweep.overrides, "key=value: puts a value into the file, e.g. --set model.path=models/gpt2")->allow_extra_args(false)->take_all();
+}
+
+CLI::App* add_check(CLI::App& app, CheckArguments& a) {
+  auto* command = app.add_subcommand("check", "print the plan of every run: layers, shapes, parameters, bytes, memory; computes nothing");
+  add_sweep(*command, a.sweep);
+  command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  return command;
+}
+
+CLI::App* add_run(CLI::App& app, RunArguments& a) {
+  auto* command = app.add_subcommand("run", "do every run of a file that is not done yet, and print the table");
+  add_sweep(*command, a.sweep);
+  command->add_option("--store", a.store, "folder of the record")->capture_default_str();
+  command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  return command;
+}
+
+CLI::App* add_eval(CLI::App& app, EvalArguments& a) {
+  auto* command = app.add_subcommand("eval", "perplexity of a model on a text");
+  command->add_option("MODEL", a.model, "Hugging Face folder or .gguf file")->required();
+  command->add_option("--text", a.text, "text file, UTF-8")->required();
+  command->add_option("--window", a.window, "tokens of one forward pass")->capture_default_str();
+  command->add_option("--stride", a.stride, "tokens from one window to the next (default: the window)");
+  command->add_option("--join", a.join, "none: the text as it is; rows: its lines joined by blank lines")->check(CLI::IsMember({"none", "rows"}))->capture_default_str();
+  command->add_option("--average", a.average, "over tokens or over windows")->check(CLI::IsMember({"tokens", "windows"}))->capture_default_str();
+  command->add_option("--tail", a.tail, "the last, shorter window")->check(CLI::IsMember({"keep", "drop"}))->capture_default_str();
+  command->add_option("--normaliser", a.normaliser, "perplexity per token or per word")->check(CLI::IsMember({"token", "word"}))->capture_default_str();
+  command->add_option("--max-windows", a.max_windows, "only the first windows (0: all)")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command->add_option("--precision", a.precision, "fp32, bf16 or fp64")->check(CLI::IsMember({"fp32", "bf16", "fp64"}))->capture_default_str();
+  command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  return command;
+}
+
+CLI::App* add_export(CLI::App& app, ExportArguments& a) {
+  auto* command = app.add_subcommand("export", "write a run's compressed model as a Hugging Face folder");
+  command->add_option("RUN", a.run, "id of a run, a unique part of one, or its folder")->required();
+  command->add_option("--format", a.format, "dense: weights multiplied out, for any tool; factors: kept as factors")
+      ->check(CLI::IsMember({"dense", "factors"}))
+      ->capture_default_str();
+  command->add_option("--out", a.out, "folder to write")->required();
+  command->add_option("--store", a.store, "folder of the record")->capture_default_str();
+  return command;
+}
+
+int drive(const comm::Communicator& world, int argc, char** argv) {
+  Arguments a;
+  a.run.store = a.export_model.store = default_store();
+  a.run.command_line.assign(argv, argv + argc);
+  CLI::App app("kronlab compresses language models with tensor decompositions and measures what that costs.\n"
+               "Alone or under mpirun -n N. Exit codes: 0 done, 1 some run failed, 2 configuration or data, 75 stopped after a checkpoint.");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", KRONLAB_VERSION);
+  app.add_flag("--oversubscribe", a.oversubscribe, "more threads than cores are meant")->envname("KRONLAB_OVERSUBSCRIBE");
+  app.fallthrough();
+  const std::pair<CLI::App*, std::function<int()>> commands[] = {
+      {add_check(app, a.check), [&] { return check(world, a.check); }},
+      {add_run(app, a.run), [&] { return run(world, a.run); }},
+      {add_eval(app, a.eval), [&] { return eval(world, a.eval); }},
+      {add_export(app, a.export_model), [&] { return export_model(world, a.export_model); }},
+  };
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = world.is_root() ? app.exit(error) : error.get_exit_code();
+    return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  a.run.threads = comm::threads_per_rank(world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
+  omp_set_num_threads(a.run.threads);
+  for (const auto& [command, action] : commands) {
+    if (command->parsed()) return action();
+  }
+  return static_cast<int>(ExitCode::usage);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return comm::run(argc, argv, [&](const comm::Communicator& world) { return drive(world, argc, argv); });
+}

@@ -1,0 +1,251 @@
+#include "experiments/pipeline/compress_stage.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "framework/base/progress.hpp"
+
+namespace kronlab::experiments {
+namespace {
+
+using decompositions::FactorizationParts;
+using decompositions::LayerStatistics;
+
+/// The part of a factorization that a path such as "left" or "left.left" names; permutations on the way are passed.
+FactorizationParts& part_at(FactorizationParts& whole, const PlannedLayer& place) {
+  FactorizationParts* at = &whole;
+  for (std::string_view rest = place.factor; !rest.empty();) {
+    const std::size_t dot = rest.find('.');
+    const std::string name(rest.substr(0, dot));
+    rest = dot == std::string_view::npos ? std::string_view() : rest.substr(dot + 1);
+    while (at->kind == "permuted") at = &at->children.at("inner");
+    const auto found = at->children.find(name);
+    KRONLAB_EXPECTS(found != at->children.end(), "`{}`: a {} has no factor '{}'", place.name, at->kind, name);
+    at = &found->second;
+  }
+  return *at;
+}
+
+FactorizationParts parts_of(const model::Transformer& student, const std::string& layer) {
+  const auto* factorization = dynamic_cast<const decompositions::Factorization*>(student.layer(layer).get());
+  KRONLAB_EXPECTS(factorization, "layer `{}` is not factorised", layer);
+  return factorization->parts();
+}
+
+/// The weight in float32: [out, in].
+Tensor weight_at(const model::Transformer& student, const PlannedLayer& place) {
+  if (place.factor.empty()) return student.layer(place.layer)->to_dense();
+  auto whole = parts_of(student, place.layer);
+  auto& part = part_at(whole, place);
+  KRONLAB_EXPECTS(part.kind == "dense", "`{}` is not dense but {}", place.name, part.kind);
+  return std::move(part.tensors.at("weight"));
+}
+
+/// Consecutive layers whose statistics are held at one time, and how far calibration must have come for them.
+struct Group {
+  std::vector<std::size_t> layers;  ///< places in the stage's list
+  Index last_block = -1;
+};
+
+/// Everything that one stage needs while it runs.
+class StageRunner {
+ public:
+  StageRunner(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student)
+      : communicator_(communicator), input_(input), student_(student), planned_(input.plan.stages[input.stage].layers),
+        stage_(input.spec.stages[input.stage]), outcomes_(planned_.size()) {}
+
+  std::vector<LayerOutcome> run() {
+    const auto groups = groups_of_layers();
+    const double started_s = now_s();
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const auto& group = groups[g];
+      std::vector<double> costs;
+      for (const auto at : group.layers) costs.push_back(planned_[at].cost);
+      const comm::WorkPartition partition(costs, communicator_.size());
+      const auto statistics = statistics_of(group, partition);
+      decompose(group, partition, statistics);
+      if (groups.size() > 1) {
+        const double elapsed_s = now_s() - started_s;
+        log_info(fmt::format("{}: group {} of {}, {} left", stage_.name, g + 1, groups.size(),
+                             format_duration(elapsed_s / static_cast<double>(g + 1) * static_cast<double>(groups.size() - g - 1))));
+      }
+    }
+    return std::move(outcomes_);
+  }
+
+ private:
+  bool is_sequential() const { return input_.spec.calibration && input_.spec.calibration->sequential; }
+  bool has_statistics(const PlannedLayer& layer) const {
+    return input_.spec.calibration && layer.site != model::InputSite::none;
+  }
+
+  std::vector<Group> groups_of_layers() const {
+    const Index budget = input_.spec.calibration ? input_.spec.calibration->memory_mb * (Index{1} << 20) * communicator_.size() : 0;
+    std::vector<Group> groups;
+    std::set<Site> sites;
+    Index bytes = 0;
+    for (std::size_t at = 0; at < planned_.size(); ++at) {
+      const auto& layer = planned_[at];
+      const bool is_new_site = has_statistics(layer) && !sites.contains({layer.block, layer.site});
+      const Index more = is_new_site ? 8 * layer.cols * layer.cols : 0;
+      const bool is_new_block = !groups.empty() && has_statistics(layer) && layer.block != groups.back().last_block;
+      if (groups.empty() || (is_new_block && (is_sequential() || bytes + more > budget))) {
+        groups.push_back({{}, layer.block});
+        bytes = 0;
+      }
+      groups.back().layers.push_back(at);
+      if (has_statistics(layer)) groups.back().last_block = layer.block;
+      sites.insert({layer.block, layer.site});
+      bytes += more;
+    }
+    return groups;
+  }
+
+  SiteOwners owners_of(const Group& group, const comm::WorkPartition& partition) const {
+    SiteOwners owners;
+    for (std::size_t i = 0; i < group.layers.size(); ++i) {
+      const auto& layer = planned_[group.layers[i]];
+      if (!has_statistics(layer)) continue;
+      auto& ranks = owners[{layer.block, layer.site}];
+      const int owner = partition.owner(static_cast<Index>(i));
+      if (std::ranges::find(ranks, owner) == ranks.end()) ranks.push_back(owner);
+    }
+    return owners;
+  }
+
+  SiteStatistics statistics_of(const Group& group, const comm::WorkPartition& partition) {
+    const SiteOwners owners = owners_of(group, partition);
+    if (owners.empty()) return {};
+    if (is_sequential()) return gather(owners);
+    if (is_cached(owners)) return load(owners);
+    auto statistics = gather(owners);
+    if (input_.cache) save(owners, statistics);
+    return statistics;
+  }
+
+  /// Root's look at the disk decides for all.
+  bool is_cached(const SiteOwners& owners) const {
+    if (!input_.cache) return false;
+    auto all = static_cast<Index>(std::ranges::all_of(owners, [&](const auto& entry) { return input_.cache->has(entry.first); }));
+    communicator_.broadcast(std::span<Index>(&all, 1));
+    return all == 1;
+  }
+
+  SiteStatistics load(const SiteOwners& owners) const {
+    return comm::coordinate(communicator_, [&] {
+      SiteStatistics statistics;
+      for (const auto& [site, ranks] : owners) {
+        if (std::ranges::find(ranks, communicator_.rank()) != ranks.end()) statistics[site] = input_.cache->load(site);
+      }
+      return statistics;
+    });
+  }
+
+  void save(const SiteOwners& owners, const SiteStatistics& statistics) const {
+    comm::coordinate(communicator_, std::function<void()>([&] {
+      for (const auto& [site, ranks] : owners) {
+        if (ranks.front() == communicator_.rank()) input_.cache->save(site, statistics.at(site));
+      }
+    }));
+  }
+
+  SiteStatistics gather(const SiteOwners& owners) {
+    const auto& calibration = *input_.spec.calibration;
+    if (!calibration_) {
+      calibration_ = std::make_unique<Calibration>(communicator_, student_, input_.calibration_ids, calibration.text.window, input_.spec.precision);
+    }
+    SiteOwners in_blocks = owners;
+    const Site head{-1, model::InputSite::head};
+    in_blocks.erase(head);
+    const Index last = owners.contains(head) ? student_.config().num_blocks : in_blocks.rbegin()->first.block + 1;
+    Progress progress(fmt::format("{}: statistics of {} sites from {} tokens, block", stage_.name, owners.size(), calibration_->num_tokens()), last);
+    SiteStatistics statistics;
+    while (calibration_->next_block() < last) {
+      const Index block = calibration_->next_block();
+      const bool is_here = std::ranges::any_of(in_blocks, [&](const auto& entry) { return entry.first.block == block; });
+      // A block that is about to be compressed is run again, compressed, when the next group needs its outputs.
+      if (is_sequential() && is_here) return calibration_->observe(student_, in_blocks);
+      statistics.merge(calibration_->run_to(student_, block + 1, in_blocks));
+      progress.update(block + 1);
+    }
+    if (owners.contains(head)) statistics.merge(calibration_->observe_head(student_, owners.at(head)));
+    return statistics;
+  }
+
+  decompositions::SearchResult search(const PartSpec& part, const PlannedLayer& place, const Tensor& weight, const LayerStatistics& statistics) const {
+    const auto problem = *part.decomposer->grouping_problem(place.name, place.rows, place.cols);
+    const auto random = RandomStream(input_.spec.seed).child("permutation").child(static_cast<std::uint64_t>(input_.stage)).child(place.name);
+    const bool weighted = part.search->weighting == decompositions::Weighting::inputs;
+    const Tensor seen = weighted ? weighted_by_inputs(weight.view(), statistics) : weight.clone();
+    return part.search->search->search(place.name, seen.view(), problem, random, part.search->budget);
+  }
+
+  LayerOutcome decompose_one(const PlannedLayer& place, const LayerStatistics& statistics) const {
+    const double started_s = now_s();
+    const Tensor weight = weight_at(student_, place);
+    LayerOutcome outcome;
+    outcome.name = place.name;
+    decompositions::Decomposition result;
+    const auto& part = stage_.parts[place.part];
+    if (part.search) {
+      outcome.search = search(part, place, weight, statistics);
+      result = decompose_permuted(*part.decomposer, *outcome.search, place.name, weight.view(), statistics);
+    } else {
+      result = part.decomposer->decompose(place.name, weight.view(), statistics);
+    }
+    outcome.parts = result.factorization->parts();
+    outcome.relative_error = result.relative_error;
+    outcome.weighted_error = result.weighted_error;
+    outcome.convergence = result.convergence;
+    outcome.spectrum = std::move(result.spectrum);
+    outcome.seconds = now_s() - started_s;
+    return outcome;
+  }
+
+  void decompose(const Group& group, const comm::WorkPartition& partition, const SiteStatistics& statistics) {
+    const LayerStatistics nothing;
+    comm::coordinate(communicator_, std::function<void()>([&] {
+      const auto own = partition.items_of(communicator_.rank());
+      Progress progress(fmt::format("{}: {} of {} layers on rank 0 of {}: {}", stage_.name, own.size(), group.layers.size(), communicator_.size(), input_.plan.stages[input_.stage].method),
+                        static_cast<Index>(own.size()));
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        const auto at = group.layers[static_cast<std::size_t>(own[i])];
+        const auto found = statistics.find({planned_[at].block, planned_[at].site});
+        outcomes_[at] = decompose_one(planned_[at], found == statistics.end() ? nothing : found->second);
+        progress.update(static_cast<Index>(i + 1), planned_[at].name);
+      }
+    }));
+    for (std::size_t i = 0; i < group.layers.size(); ++i) {
+      const auto at = group.layers[i];
+      outcomes_[at] = broadcast(communicator_, std::move(outcomes_[at]), partition.owner(static_cast<Index>(i)));
+      install(student_, planned_[at], outcomes_[at].parts);
+    }
+  }
+
+  const comm::Communicator& communicator_;
+  const StageInput& input_;
+  model::Transformer& student_;
+  const std::vector<PlannedLayer>& planned_;
+  const StageSpec& stage_;
+  std::vector<LayerOutcome> outcomes_;
+  std::unique_ptr<Calibration> calibration_;
+};
+
+}  // namespace
+
+void install(model::Transformer& student, const PlannedLayer& place, const FactorizationParts& parts) {
+  if (place.factor.empty()) {
+    student.replace_layer(place.layer, decompositions::make_factorization(decompositions::copy_of(parts)));
+    return;
+  }
+  auto whole = parts_of(student, place.layer);
+  part_at(whole, place) = decompositions::copy_of(parts);
+  student.replace_layer(place.layer, decompositions::make_factorization(std::move(whole)));
+}
+
+std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student) {
+  return StageRunner(communicator, input, student).run();
+}
+
+}  // namespace kronlab::experiments

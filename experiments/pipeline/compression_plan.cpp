@@ -1,0 +1,168 @@
+#include "experiments/pipeline/compression_plan.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "experiments/pipeline/layer_pattern.hpp"
+
+namespace kronlab::experiments {
+namespace {
+
+/// A weight that may be decomposed, and where it is.
+struct Candidate {
+  PlannedLayer place;
+  std::string compressed_by;  ///< name of the stage that did it; empty: still dense
+};
+
+std::string name_of(const std::string& layer, const std::string& factor) { return factor.empty() ? layer : layer + "." + factor; }
+
+std::vector<Candidate> layers_of(const model::ModelConfig& config) {
+  std::vector<Candidate> candidates;
+  for (const auto& shape : model::linear_layers(config)) {
+    Candidate candidate;
+    candidate.place.name = candidate.place.layer = shape.name;
+    candidate.place.block = shape.block, candidate.place.site = shape.site;
+    candidate.place.rows = shape.rows, candidate.place.cols = shape.cols;
+    candidates.push_back(std::move(candidate));
+  }
+  return candidates;
+}
+
+/// Bytes of the permutations of one weight: axes whose groups have one element are left as they are.
+Index permutation_bytes(const decompositions::GroupingProblem& problem, Index rows, Index cols) {
+  return 4 * ((problem.right_rows > 1 ? rows : 0) + (problem.right_cols > 1 ? cols : 0));
+}
+
+/// Decomposes on paper: the place with its sizes; the weight's factors become candidates.
+PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t at, std::vector<Candidate>& candidates) {
+  Candidate& candidate = candidates[at];
+  if (!candidate.compressed_by.empty()) {
+    throw ConfigError(fmt::format("{}: `{}` was compressed by {} before; its factors can be addressed as `{}.left`", stage,
+                                  candidate.place.name, candidate.compressed_by, candidate.place.name));
+  }
+  PlannedLayer layer = candidate.place;
+  layer.method = part.method;
+  const auto size = part.decomposer->size_of(layer.name, layer.rows, layer.cols);
+  layer.parameters_before = layer.rows * layer.cols;
+  layer.parameters_after = size.num_parameters;
+  layer.bytes_after = size.stored_bytes;
+  layer.cost = part.decomposer->cost(layer.rows, layer.cols);
+  if (part.search) {
+    const auto problem = part.decomposer->grouping_problem(layer.name, layer.rows, layer.cols);
+    if (!problem) throw ConfigError(fmt::format("{}: '{}' gains nothing from a permutation: leave out permute", stage, part.decomposer->kind()));
+    if (part.search->search->kind() != "identity") layer.bytes_after += permutation_bytes(*problem, layer.rows, layer.cols);
+    layer.cost += 64.0 * static_cast<double>((layer.rows + layer.cols) * (layer.rows + layer.cols));
+  }
+  if (part.needs_statistics() && layer.site == model::InputSite::none) {
+    throw ConfigError(fmt::format("{}: {} needs statistics of the layer's inputs; `{}` has none", stage, part.method, layer.name));
+  }
+  candidate.compressed_by = stage;
+  for (const auto& [factor, shape] : part.decomposer->factor_shapes(layer.name, layer.rows, layer.cols)) {
+    Candidate below;
+    below.place = candidates[at].place;
+    below.place.factor = name_of(layer.factor.empty() ? factor : layer.factor, layer.factor.empty() ? "" : factor);
+    below.place.name = name_of(layer.layer, below.place.factor);
+    below.place.site = model::InputSite::none;
+    below.place.rows = shape.rows, below.place.cols = shape.cols;
+    candidates.push_back(std::move(below));
+  }
+  return layer;
+}
+
+ModelSize dense_size(const model::ModelConfig& config) {
+  ModelSize size;
+  size.parameters = model::num_parameters(config);
+  size.parameters_without_head = size.parameters - (config.tied_head ? 0 : config.vocab_size * config.width);
+  size.stored_bytes = 4 * size.parameters;
+  return size;
+}
+
+void expect_windows_fit(const ExperimentSpec& spec, Index context) {
+  for (const auto& evaluation : spec.evaluations) evaluation.protocol.expect_valid(context);
+  if (spec.calibration && spec.calibration->text.window > context) {
+    throw ConfigError(fmt::format("data.calibration: window is {}, the model's context {}", spec.calibration->text.window, context));
+  }
+}
+
+}  // namespace
+
+void ModelSize::add(const PlannedLayer& layer) {
+  const Index change = layer.parameters_after - layer.parameters_before;
+  parameters += change;
+  if (layer.layer != "lm_head") parameters_without_head += change;
+  stored_bytes += layer.bytes_after - 4 * layer.parameters_before;
+}
+
+model::ModelConfig student_config(const ExperimentSpec& spec, model::ModelConfig model) {
+  if (spec.model.head == ModelSpec::Head::tied && !model.tied_head) {
+    throw ConfigError("model.head = \"tied\": the model's head has a weight of its own; tying would drop it");
+  }
+  if (spec.model.head == ModelSpec::Head::untied) model.tied_head = false;
+  for (const Index block : spec.student_blocks) {
+    if (block < 0 || block >= model.num_blocks) {
+      throw ConfigError(fmt::format("student.blocks: block {} does not exist; the model has blocks 0 to {}", block, model.num_blocks - 1));
+    }
+  }
+  if (!spec.student_blocks.empty()) model.num_blocks = static_cast<Index>(spec.student_blocks.size());
+  return model;
+}
+
+CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::ModelConfig& model) {
+  CompressionPlan plan;
+  plan.config = student_config(spec, model);
+  plan.teacher = dense_size(model);
+  plan.dense = dense_size(plan.config);
+  expect_windows_fit(spec, plan.config.context);
+  auto candidates = layers_of(plan.config);
+  ModelSize size = plan.dense;
+  for (const auto& stage : spec.stages) {
+    PlannedStage planned_stage{stage.name, "", {}, {}};
+    std::vector<std::string> names;  // as they are before the stage: its parts do not see each other's factors
+    for (const auto& candidate : candidates) names.push_back(candidate.place.name);
+    for (std::size_t part = 0; part < stage.parts.size(); ++part) {
+      const auto& method = stage.parts[part].method;
+      if (planned_stage.method.find(method) == std::string::npos) planned_stage.method += (part > 0 ? " + " : "") + method;
+      for (const auto& name : select_layers(stage.parts[part].layers, names)) {
+        const auto at = static_cast<std::size_t>(std::ranges::find(names, name) - names.begin());
+        auto layer = planned(stage.name, stage.parts[part], at, candidates);
+        layer.part = part;
+        size.add(layer);
+        planned_stage.layers.push_back(std::move(layer));
+      }
+    }
+    std::ranges::stable_sort(planned_stage.layers, {}, [&](const PlannedLayer& layer) { return std::ranges::find(names, layer.name) - names.begin(); });
+    planned_stage.after = size;
+    plan.stages.push_back(std::move(planned_stage));
+  }
+  return plan;
+}
+
+Index CompressionPlan::estimated_memory_bytes(const ExperimentSpec& spec) const {
+  Index tokens = 1024;
+  for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
+  const Index activation = tokens * (4 * config.width + 2 * config.ffn_width + 3 * config.num_heads * config.head_dim) * 4;
+  Index statistics = 0;
+  if (spec.calibration) {
+    std::set<std::pair<Index, model::InputSite>> sites;
+    Index moments = 0, widest = 0;
+    for (const auto& stage : stages) {
+      for (const auto& layer : stage.layers) {
+        if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
+        moments += 8 * layer.cols * layer.cols;
+        widest = std::max(widest, layer.cols);
+      }
+    }
+    constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
+    statistics = std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) + partial_sums * 8 * widest * widest +
+                 4 * spec.calibration->text.tokens * config.width;
+  }
+  Index changed = 0;
+  for (const auto& stage : stages) {
+    for (const auto& layer : stage.layers) changed += layer.bytes_after;
+  }
+  const Index bf16 = spec.precision == model::Precision::bf16 ? teacher.stored_bytes / 2 : 0;
+  return teacher.stored_bytes + bf16 + changed + activation + statistics + (Index{200} << 20);
+}
+
+}  // namespace kronlab::experiments

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "decompositions/registry.hpp"
+#include "framework/config/sweep.hpp"
+#include "framework/eval/protocol.hpp"
+#include "framework/model/transformer.hpp"
+
+namespace kronlab::experiments {
+
+/// `[model]`: what is compressed.
+struct ModelSpec {
+  enum class Head { as_is, tied, untied };
+  std::string path;
+  Head head = Head::as_is;
+};
+
+/// Text from one or more files, and how much of it.
+struct TextSpec {
+  std::vector<std::string> paths;
+  Index tokens = 65536;
+  Index window = 1024;
+};
+
+/// `[data] calibration`: where layer statistics come from.
+struct CalibrationSpec {
+  TextSpec text;
+  bool sequential = false;   ///< later layers see the inputs that compressed earlier ones produce
+  Index memory_mb = 1024;    ///< statistics that a rank may hold at one time
+};
+
+/// One `[[evaluate]]`.
+struct EvaluationSpec {
+  std::string name;
+  std::string path;
+  eval::Protocol protocol;
+  Index max_windows = 0;                ///< 0: all
+  std::optional<double> expect_dense;   ///< perplexity of the dense model, checked before anything else
+  double expect_tolerance = 0.01;       ///< relative
+};
+
+/// Layers that are decomposed alike: a stage of its own, or one `[[stage.part]]` of several.
+struct PartSpec {
+  std::vector<std::string> layers;  ///< patterns
+  std::unique_ptr<decompositions::Decomposer> decomposer;
+  std::optional<decompositions::ConfiguredSearch> search;
+  std::string method;  ///< "permuted(kronecker)"
+  bool needs_statistics() const;
+};
+
+/// One `[[stage]]`: what is compressed together.
+struct StageSpec {
+  std::string name;
+  std::vector<PartSpec> parts;
+};
+
+/// A run's configuration, checked. Paths are absolute.
+struct ExperimentSpec {
+  std::string name, question, paper;
+  std::uint64_t seed = 0;
+  model::Precision precision = model::Precision::fp32;
+  ModelSpec model;
+  std::vector<Index> student_blocks;  ///< empty: all of the teacher's
+  std::optional<CalibrationSpec> calibration;
+  std::vector<EvaluationSpec> evaluations;
+  std::vector<StageSpec> stages;
+  Index distribute_above = 0;  ///< elements of a weight from which on all ranks decompose it together; 0: never
+  config::Value resolved;      ///< everything above as TOML, defaults included
+
+  /// Relative paths belong to `folder`; $NAME and ${NAME} in paths are variables of the environment.
+  /// @throws ConfigError with file, line, column, what was found and what is known
+  static ExperimentSpec read(const config::Value& run, const std::string& folder);
+};
+
+/// The protocol of a table `{ kind = "token-perplexity", window = 1024, ... }`.
+eval::Protocol protocol_from(const config::StrictTable& table);
+
+/// A resolved configuration without what cannot change a result: names, paths and words. Equal for equal cells.
+std::string identity_of(const config::Value& resolved);
+
+}  // namespace kronlab::experiments

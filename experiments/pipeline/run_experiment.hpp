@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/pipeline/experiment_spec.hpp"
+#include "framework/comm/communicator.hpp"
+
+namespace kronlab::experiments {
+
+/// Where and how runs are done.
+struct RunOptions {
+  std::string store_path;
+  std::string config_folder;  ///< what relative paths of the configuration belong to
+  std::vector<std::string> command_line;
+  int threads = 1;            ///< of each rank, for the record
+};
+
+/// A row of the table that a sweep ends with.
+struct RunSummary {
+  std::string id;
+  std::string label;
+  bool was_done_before = false;
+};
+
+/// The main job for one run: dense evaluation, then stage after stage of statistics, permutation, decomposition and
+/// evaluation, all recorded. A run of the same cell that is done is not done again; one that stopped goes on after its
+/// last finished stage. Collective.
+/// @throws CollectiveError; the run is then recorded as failed, with the reason
+RunSummary run_experiment(const comm::Communicator& communicator, const config::RunSpec& run, const RunOptions& options);
+
+}  // namespace kronlab::experiments

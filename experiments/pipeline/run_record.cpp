@@ -1,0 +1,197 @@
+#include "experiments/pipeline/run_record.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "experiments/pipeline/run_provenance.hpp"
+#include "framework/base/hash.hpp"
+#include "framework/base/progress.hpp"
+#include "framework/storage/array_file.hpp"
+#include "framework/storage/run_reader.hpp"
+
+namespace kronlab::experiments {
+namespace {
+
+namespace fs = std::filesystem;
+using storage::ArrayFile;
+
+storage::RunDescription description_of(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run,
+                                       const ExperimentSpec& spec, const std::string& cell, const std::string& model_hash) {
+  storage::RunDescription description;
+  description.name = spec.name, description.label = run.label, description.question = spec.question, description.paper = spec.paper;
+  description.config_toml = config::to_toml(spec.resolved);
+  description.cell = cell;
+  description.model_path = spec.model.path;
+  description.model_name = fs::path(spec.model.path).stem().string();
+  description.parameters = run.parameters;
+  description.provenance = run_provenance(communicator, options.command_line, options.threads);
+  description.provenance.emplace_back("model/hash", model_hash);
+  description.provenance.emplace_back("seed", std::to_string(spec.seed));
+  return description;
+}
+
+/// What a permutation search leaves: the permutations and how it got there.
+void write_search(ArrayFile& file, const std::string& stem, const decompositions::SearchResult& search) {
+  file.write_vector(stem + "permutation/rows", search.rows, {{"axes", "position"}, {"unit", "row of the weight"}});
+  file.write_vector(stem + "permutation/columns", search.columns, {{"axes", "position"}, {"unit", "column of the weight"}});
+  std::vector<Index> evaluations;
+  std::vector<double> seconds, values;
+  for (const auto& point : search.curve) {
+    evaluations.push_back(point.evaluations), seconds.push_back(point.seconds), values.push_back(point.value);
+  }
+  file.write_vector(stem + "search/evaluations", evaluations, {{"axes", "point"}, {"unit", "candidate move"}});
+  file.write_vector(stem + "search/seconds", seconds, {{"axes", "point"}, {"unit", "s"}});
+  file.write_vector(stem + "search/value", values, {{"axes", "point"}, {"unit", "share of the squared norm"}});
+}
+
+void write_arrays(const std::string& path, std::size_t stage, const std::vector<LayerOutcome>& outcomes) {
+  ArrayFile file(path);
+  for (const auto& outcome : outcomes) {
+    const std::string stem = fmt::format("stages/{}/layers/{}/", stage, outcome.name);
+    file.write_vector(stem + "spectrum", outcome.spectrum, {{"axes", "term"}, {"unit", "singular value of what was truncated"}});
+    if (outcome.search) write_search(file, stem, *outcome.search);
+  }
+  file.close();
+}
+
+/// Copies every array of one file into another.
+void copy_arrays(const std::string& from, ArrayFile& to) {
+  const storage::ArrayReader reader(from);
+  for (const auto& name : reader.names()) {
+    const auto shape = reader.shape(name);
+    const auto attributes = reader.attributes(name);
+    const bool is_integer = name.ends_with("/rows") || name.ends_with("/columns") || name.ends_with("/evaluations");
+    if (is_integer) {
+      to.write(name, shape, std::span<const Index>(reader.read_i64(name)), attributes);
+    } else {
+      to.write(name, shape, std::span<const double>(reader.read_f64(name)), attributes);
+    }
+  }
+}
+
+storage::LayerRecord record_of(std::size_t stage, const PlannedLayer& layer, const LayerOutcome& outcome) {
+  storage::LayerRecord record;
+  record.stage = static_cast<Index>(stage), record.layer = layer.name, record.method = layer.method;
+  record.rows = layer.rows, record.cols = layer.cols;
+  record.parameters_before = layer.parameters_before, record.parameters_after = layer.parameters_after;
+  record.bytes_after = layer.bytes_after;
+  record.relative_error = outcome.relative_error, record.weighted_error = outcome.weighted_error;
+  if (outcome.search) record.search_value = outcome.search->value;
+  record.seconds = outcome.seconds;
+  const auto& convergence = outcome.search ? outcome.search->convergence : outcome.convergence;
+  record.convergence = fmt::format("{} after {}", decompositions::to_string(convergence.reason), convergence.num_iterations);
+  return record;
+}
+
+}  // namespace
+
+RunRecord::RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run, const ExperimentSpec& spec,
+                     const std::string& cell, const std::string& model_hash)
+    : communicator_(communicator) {
+  const auto description = description_of(communicator, options, run, spec, cell, model_hash);
+  comm::coordinate(communicator, std::function<void()>([&] {
+    if (communicator.is_root()) open_or_create(options, description);
+  }));
+  id_ = communicator.broadcast(std::move(id_));
+  folder_ = communicator.broadcast(std::move(folder_));
+  Index numbers[] = {is_done_ ? 1 : 0, static_cast<Index>(num_finished_)};
+  communicator.broadcast(std::span<Index>(numbers));
+  is_done_ = numbers[0] == 1;
+  num_finished_ = static_cast<std::size_t>(numbers[1]);
+}
+
+RunRecord::~RunRecord() {
+  if (!store_) return;
+  try {
+    log_to_file("");
+  } catch (const std::exception&) {  // the log is words only
+  }
+}
+
+void RunRecord::open_or_create(const RunOptions& options, const storage::RunDescription& description) {
+  std::string unfinished;
+  if (fs::exists(fs::path(options.store_path) / "runs")) {
+    for (const auto& listing : storage::list_runs(options.store_path)) {
+      if (!listing.problem.empty()) continue;
+      const storage::RunReader reader(listing.folder);
+      if (reader.description().cell != description.cell) continue;
+      id_ = listing.id, folder_ = listing.folder.string();
+      is_done_ = reader.status().state == storage::RunState::done;
+      if (is_done_) return;
+      unfinished = listing.id;
+    }
+  }
+  if (unfinished.empty()) {
+    store_ = storage::RunStore::create(options.store_path, description);
+  } else {
+    store_ = storage::RunStore::open(options.store_path, unfinished);
+  }
+  id_ = store_->id(), folder_ = store_->folder().string();
+  while (fs::exists(fs::path(stage_folder(num_finished_)) / "DONE")) ++num_finished_;
+  store_->forget_stages_from(num_finished_ == 0 ? -1 : static_cast<Index>(num_finished_));
+  store_->set_state(storage::RunState::running);
+  log_to_file((store_->folder() / "log" / "run.log").string());
+}
+
+std::string RunRecord::stage_folder(std::size_t stage) const { return (fs::path(folder_) / "checkpoints" / fmt::format("stage-{}", stage)).string(); }
+
+std::string RunRecord::factors_path(std::size_t stage) const { return (fs::path(stage_folder(stage)) / "factors.safetensors").string(); }
+
+void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
+  comm::coordinate(communicator_, std::function<void()>([&] {
+    if (store_) work(*store_);
+  }));
+}
+
+void RunRecord::dense_evaluated(const std::vector<Metric>& metrics) {
+  on_root([&](storage::RunStore& store) {
+    for (const auto& metric : metrics) store.record(metric);
+    store.flush();
+  });
+}
+
+void RunRecord::stage_started(std::size_t stage, const std::string& name) {
+  on_root([&](storage::RunStore& store) { store.stage_started(static_cast<Index>(stage), name); });
+}
+
+void RunRecord::stage_finished(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
+                               const std::vector<Metric>& metrics, const Factors& factors, double seconds) {
+  on_root([&](storage::RunStore& store) {
+    fs::create_directories(stage_folder(stage));
+    write_factors(factors_path(stage), factors);
+    write_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), stage, outcomes);
+    for (std::size_t i = 0; i < outcomes.size(); ++i) store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
+    for (const auto& metric : metrics) store.record(metric);
+    Metric time;
+    time.name = "time/stage", time.unit = "s", time.stage = static_cast<Index>(stage), time.value = seconds;
+    store.record(time);
+    store.record_artifact(fs::relative(factors_path(stage), folder_).string(), "factors");
+    store.stage_finished(static_cast<Index>(stage), seconds);
+    write_file_atomically((fs::path(stage_folder(stage)) / "DONE").string(), "");
+  });
+  num_finished_ = stage + 1;
+}
+
+void RunRecord::finish() {
+  on_root([&](storage::RunStore& store) {
+    store.flush();
+    ArrayFile file((store.folder() / "arrays.h5").string());
+    for (std::size_t stage = 0; stage < num_finished_; ++stage) copy_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), file);
+    file.write_text("config.toml", read_text_file((store.folder() / "config.toml").string()));
+    file.write_metrics(storage::RunReader(store.folder()).metrics());
+    file.close();
+    store.record_artifact("arrays.h5", "arrays");
+    store.set_state(storage::RunState::done);
+  });
+}
+
+void RunRecord::failed(const std::string& reason) noexcept {
+  if (!store_) return;
+  try {
+    store_->set_state(storage::RunState::failed, reason);
+  } catch (const std::exception& error) {
+    log_warning(fmt::format("the failure of run {} could not be recorded: {}", id_, error.what()));
+  }
+}
+
+}  // namespace kronlab::experiments

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/factors_file.hpp"
+#include "experiments/pipeline/layer_outcome.hpp"
+#include "experiments/pipeline/run_experiment.hpp"
+#include "framework/storage/run_store.hpp"
+
+namespace kronlab::experiments {
+
+/// The record of one run: its RunStore, and a checkpoint for each finished stage.
+///
+///   STORE/runs/RUN_ID/checkpoints/stage-K/   factors.safetensors (of all stages so far), arrays.h5, DONE (written last)
+///
+/// Root writes; every member that touches the disk is collective and throws CollectiveError on all ranks.
+class RunRecord {
+ public:
+  /// Finds the run of this cell in the store, to go on with it, or makes a new one.
+  /// @throws CollectiveError if another process writes that run, or the store cannot be written
+  RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run, const ExperimentSpec& spec,
+            const std::string& cell, const std::string& model_hash);
+  ~RunRecord();
+  RunRecord(const RunRecord&) = delete;
+  RunRecord& operator=(const RunRecord&) = delete;
+
+  const std::string& id() const { return id_; }
+  bool is_done() const { return is_done_; }
+  /// Stages whose checkpoint is complete.
+  std::size_t num_finished_stages() const { return num_finished_; }
+  /// Factors of all layers that were decomposed up to a finished stage.
+  std::string factors_path(std::size_t stage) const;
+
+  void dense_evaluated(const std::vector<Metric>& metrics);
+  void stage_started(std::size_t stage, const std::string& name);
+  /// Writes the checkpoint, then the numbers.
+  void stage_finished(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes, const std::vector<Metric>& metrics,
+                      const Factors& factors, double seconds);
+  /// Writes arrays.h5 of the whole run and marks it done.
+  void finish();
+  /// Not collective and never throws: root notes why the run ended.
+  void failed(const std::string& reason) noexcept;
+
+ private:
+  void open_or_create(const RunOptions& options, const storage::RunDescription& description);
+  std::string stage_folder(std::size_t stage) const;
+  void on_root(const std::function<void(storage::RunStore&)>& work);
+
+  const comm::Communicator& communicator_;
+  std::string id_, folder_;
+  bool is_done_ = false;
+  std::size_t num_finished_ = 0;
+  std::optional<storage::RunStore> store_;  ///< on root, unless the run is done
+};
+
+}  // namespace kronlab::experiments

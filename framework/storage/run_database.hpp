@@ -1,0 +1,44 @@
+#pragma once
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <filesystem>
+#include <string>
+
+#include "framework/base/error.hpp"
+
+namespace kronlab::storage {
+
+/// "2026-11-24T05:13:00Z" of now.
+std::string utc_now();
+/// Seconds since 1970 of a text from `utc_now()`; 0 if it is none.
+double seconds_of_utc(const std::string& text);
+
+/// `error` with the database's path and SQLite's own words.
+StorageError database_error(const std::filesystem::path& path, const SQLite::Exception& error);
+
+/// Runs `work`, turning SQLite's exceptions into StorageError.
+template <class Work>
+auto with_database(const std::filesystem::path& path, Work&& work) {
+  try {
+    return work();
+  } catch (const SQLite::Exception& error) {
+    throw database_error(path, error);
+  }
+}
+
+/// Opens run.sqlite for its one writer and brings its schema up to `run_schema_version`.
+/// @throws StorageError if the schema is newer (with its number), it is no run's database, or it is damaged
+SQLite::Database open_for_writing(const std::filesystem::path& path);
+/// Makes an empty run.sqlite. @throws StorageError
+SQLite::Database create_database(const std::filesystem::path& path);
+/// The schema's number. @throws StorageError if it is no run's database or newer than this program
+int checked_schema_version(SQLite::Database& database, const std::filesystem::path& path);
+
+/// A process as a text that no other process ever has on this host: "HOST PID START".
+std::string this_process();
+/// Whether a process named by `this_process()` still runs, as far as this host knows; no name at all is gone.
+enum class ProcessState { alive, gone, elsewhere };
+ProcessState process_state(const std::string& process);
+
+}  // namespace kronlab::storage

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/storage/run_store.hpp"
+
+namespace kronlab::storage {
+
+/// Times are UTC, "2026-11-24T05:13:00Z".
+struct RunStatus {
+  RunState state = RunState::created;
+  std::string reason;  ///< why it failed or was interrupted
+  std::string created_at;
+  std::string updated_at;  ///< of the last batch
+  /// Work done: the seconds of all finished stages; where none is finished, the time from creation to the last batch.
+  double seconds = 0.0;
+};
+
+struct StageRecord {
+  Index stage = 0;
+  std::string name;
+  std::string started_at;
+  std::string finished_at;  ///< empty while it is not
+  std::optional<double> seconds;
+};
+
+struct ArtifactRecord {
+  std::string path;  ///< relative to the run's folder
+  std::string kind;
+  Index bytes = 0;
+  std::string sha256;
+};
+
+/// The record of one run, never changed: works while a run writes it, on a read-only mount, and for older schemas.
+///
+/// A run that was killed in the middle of a write needs its journal rolled back; that is done in a temporary copy.
+class RunReader {
+ public:
+  /// @throws StorageError if the folder is no run, its schema is newer, or its database is damaged
+  explicit RunReader(const std::filesystem::path& run_folder);
+  RunReader(RunReader&&) noexcept;
+  RunReader& operator=(RunReader&&) noexcept;
+  RunReader(const RunReader&) = delete;
+  RunReader& operator=(const RunReader&) = delete;
+  ~RunReader();
+
+  const std::string& id() const;
+  const std::filesystem::path& folder() const;
+  int schema_version() const;
+
+  // Each reads anew. @throws StorageError
+  RunDescription description() const;
+  /// A run that says "running" while its process is gone from this host is lost.
+  RunStatus status() const;
+  /// Those that were started, by number.
+  std::vector<StageRecord> stages() const;
+  /// By stage and in the sequence of recording.
+  std::vector<LayerRecord> layers() const;
+  /// In the sequence of recording; those whose name starts with `prefix`.
+  std::vector<Metric> metrics(const std::string& prefix = {}) const;
+  std::vector<ArtifactRecord> artifacts() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// A folder below STORE/runs. `problem` says why it cannot be read, empty if it can.
+struct RunListing {
+  std::string id;
+  std::filesystem::path folder;
+  std::string problem;
+};
+
+/// All runs of a store, by id, which is by time. @throws StorageError if there is no such store
+std::vector<RunListing> list_runs(const std::string& store_path);
+
+}  // namespace kronlab::storage

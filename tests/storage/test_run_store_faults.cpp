@@ -1,0 +1,254 @@
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <boost/test/unit_test.hpp>
+#include <chrono>
+#include <future>
+#include <map>
+#include <thread>
+
+#include "framework/storage/run_reader.hpp"
+#include "framework/storage/run_store.hpp"
+#include "tests/storage/bytes.hpp"
+#include "tests/storage/sample_run.hpp"
+#include "tests/storage/small_file_system.hpp"
+
+extern char** environ;
+
+using namespace kronlab;
+using namespace kronlab::storage;
+using namespace kronlab::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Another process that writes a run, and what it said.
+class Writer {
+ public:
+  Writer(const std::string& store, const std::string& id, Index first, const std::string& output) : output_(output) {
+    const std::string program = std::string(std::getenv("KRONLAB_BINARY_DIR")) + "/tests/run_store_writer";
+    const std::string first_text = std::to_string(first);
+    const char* const words[] = {program.c_str(), store.c_str(), id.c_str(), first_text.c_str(), nullptr};
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_addopen(&actions, 1, output.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    const int failed = ::posix_spawn(&process_, program.c_str(), &actions, nullptr, const_cast<char**>(words), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    BOOST_REQUIRE(failed == 0);
+  }
+  ~Writer() {
+    if (process_ > 0) kill_now();
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+  /// The last counter that it has seen written; -1 if none.
+  Index last_flushed() const {
+    const std::string said = read_bytes(output_);
+    const auto end = said.rfind('\n');
+    if (end == std::string::npos) return -1;
+    const auto begin = end == 0 ? std::string::npos : said.rfind('\n', end - 1);
+    return std::stol(said.substr(begin == std::string::npos ? 0 : begin + 1));
+  }
+  void wait_for_flush_after(Index counter) const {
+    for (int i = 0; i < 1000 && last_flushed() <= counter; ++i) std::this_thread::sleep_for(5ms);
+    BOOST_REQUIRE(last_flushed() > counter);
+  }
+  void kill_now() {
+    ::kill(process_, SIGKILL);
+    ::waitpid(process_, nullptr, 0);
+    process_ = -1;
+  }
+
+ private:
+  std::string output_;
+  pid_t process_ = -1;
+};
+
+std::string integrity_of(const std::filesystem::path& folder) {
+  SQLite::Database database(folder / "run.sqlite", SQLite::OPEN_READWRITE, 5000);
+  return database.execAndGet("PRAGMA integrity_check").getString();
+}
+
+/// A connection in the middle of reading, as a forgotten query tool is.
+struct LockingReader {
+  SQLite::Database database;
+  explicit LockingReader(const std::filesystem::path& folder) : database(folder / "run.sqlite", SQLite::OPEN_READONLY) {
+    database.exec("BEGIN");
+    database.execAndGet("SELECT count(*) FROM metric");
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(run_store_faults)
+
+BOOST_AUTO_TEST_CASE(a_reader_that_holds_the_database_delays_and_loses_nothing) {
+  const TemporaryFolder store;
+  auto run = RunStore::create(store.path(), sample_description());
+  run.set_patience(0.05);
+  {
+    const LockingReader reader(run.folder());
+    for (int i = 0; i < 300; ++i) run.record(sample_metric("m/v", i, -1));
+    BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, "another program holds the database"));
+    BOOST_TEST(throws_with<StorageError>([&] { run.stage_started(0, "stage"); }, "another program"));
+    BOOST_CHECK_THROW(run.record(sample_metric("m/v", 1, 0)), ContractError);
+  }
+  run.flush();
+  const auto metrics = RunReader(run.folder()).metrics();
+  BOOST_REQUIRE(metrics.size() == 300u);
+  for (std::size_t i = 0; i < metrics.size(); ++i) BOOST_REQUIRE(metrics[i].value == static_cast<double>(i));
+}
+
+BOOST_AUTO_TEST_CASE(flush_waits_for_a_reader_to_end) {
+  const TemporaryFolder store;
+  auto run = RunStore::create(store.path(), sample_description());
+  auto reader = std::make_unique<LockingReader>(run.folder());
+  run.record(sample_metric("m/v", 1, -1));
+  auto release = std::async(std::launch::async, [&] {
+    std::this_thread::sleep_for(150ms);
+    reader.reset();
+  });
+  run.flush();
+  release.get();
+  BOOST_TEST(RunReader(run.folder()).metrics().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_is_read_while_another_process_writes_it) {
+  const TemporaryFolder store;
+  std::string id;
+  {
+    auto run = RunStore::create(store.path(), sample_description());
+    id = run.id();
+    run.stage_started(0, "stage");
+    run.set_state(RunState::running);
+  }
+  const auto folder = store.path() / "runs" / id;
+  Writer writer(store.path(), id, 0, store / "said");
+  writer.wait_for_flush_after(0);
+  for (int i = 0; i < 10; ++i) {
+    const Index flushed = writer.last_flushed();
+    const RunReader reader(folder);
+    const auto metrics = reader.metrics();
+    BOOST_REQUIRE(static_cast<Index>(metrics.size()) > flushed);
+    for (std::size_t m = 0; m < metrics.size(); ++m) BOOST_REQUIRE(metrics[m].value == static_cast<double>(m));
+    BOOST_TEST((reader.status().state == RunState::running));
+  }
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::open(store.path(), id); }, "another process"));
+  writer.wait_for_flush_after(writer.last_flushed());
+  writer.kill_now();
+  BOOST_TEST((RunReader(folder).status().state == RunState::lost));
+}
+
+BOOST_AUTO_TEST_CASE(a_kill_at_any_moment_loses_no_flushed_metric) {
+  const TemporaryFolder store;
+  std::string id;
+  {
+    auto run = RunStore::create(store.path(), sample_description());
+    id = run.id();
+    run.stage_started(0, "stage");
+  }
+  const auto folder = store.path() / "runs" / id;
+  Index next = 0;
+  int num_journals = 0;
+  for (int round = 0; round < 24; ++round) {
+    Writer writer(store.path(), id, next, store / "said");
+    writer.wait_for_flush_after(-1);
+    std::this_thread::sleep_for(std::chrono::microseconds(997 * round));
+    writer.kill_now();
+    const Index flushed = writer.last_flushed();
+    num_journals += std::filesystem::exists(folder / "run.sqlite-journal") ? 1 : 0;
+    const std::string before = read_bytes(folder / "run.sqlite");
+    // First a reader, which must not touch the store even if there is a journal to roll back.
+    const auto metrics = RunReader(folder).metrics();
+    BOOST_REQUIRE((read_bytes(folder / "run.sqlite") == before));
+    BOOST_REQUIRE(static_cast<Index>(metrics.size()) > flushed);
+    for (std::size_t m = 0; m < metrics.size(); ++m) BOOST_REQUIRE(metrics[m].value == static_cast<double>(m));
+    if (round % 2 == 0) BOOST_REQUIRE(integrity_of(folder) == "ok");
+    next = static_cast<Index>(metrics.size());
+  }
+  BOOST_TEST_MESSAGE(num_journals << " of 24 kills left a journal");
+}
+
+BOOST_AUTO_TEST_CASE(a_journal_left_by_a_kill_is_rolled_back_in_a_copy) {
+  const TemporaryFolder store;
+  const auto run = RunStore::create(store.path(), sample_description());
+  const auto folder = store.path() / "runs" / "copy";
+  std::filesystem::copy(run.folder(), folder, std::filesystem::copy_options::recursive);
+  {
+    // The files of a transaction caught in the middle: pages already in the database, the journal not yet gone.
+    SQLite::Database database(run.folder() / "run.sqlite", SQLite::OPEN_READWRITE);
+    database.exec("PRAGMA cache_size = 1; PRAGMA cache_spill = 1; BEGIN IMMEDIATE");
+    for (int i = 0; i < 3000; ++i) {
+      database.exec(
+          "INSERT INTO metric (name, value, unit, stage, step, layer, dataset, protocol) "
+          "VALUES ('m/v', 1, '1', -1, 0, '', '', '')");
+    }
+    for (const char* name : {"run.sqlite", "run.sqlite-journal"}) {
+      BOOST_REQUIRE(std::filesystem::exists(run.folder() / name));
+      std::filesystem::copy_file(run.folder() / name, folder / name, std::filesystem::copy_options::overwrite_existing);
+    }
+  }
+  const std::string before = read_bytes(folder / "run.sqlite");
+  BOOST_TEST(before.size() > 100'000u);
+  BOOST_TEST(RunReader(folder).metrics().empty());
+  BOOST_TEST((read_bytes(folder / "run.sqlite") == before));
+  BOOST_TEST(std::filesystem::exists(folder / "run.sqlite-journal"));
+  BOOST_TEST(integrity_of(folder) == "ok");
+}
+
+BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_that_keeps_the_batch) {
+  const SmallFileSystem disk(512);
+  if (!disk.is_mounted()) {
+    BOOST_TEST_MESSAGE("not run: no file system can be mounted here");
+    return;
+  }
+  auto run = RunStore::create(disk.path(), sample_description());
+  run.record(sample_metric("m/v", 0, -1));
+  run.flush();
+  disk.fill();
+  for (int i = 1; i < 200; ++i) run.record(sample_metric("m/v", i, -1));
+  BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, "full"));
+  BOOST_TEST(RunReader(run.folder()).metrics().size() == 1u);
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(disk.path(), sample_description()); }, "runs"));
+  BOOST_TEST(list_runs(disk.path()).size() == 1u);
+  disk.free();
+  run.flush();
+  BOOST_TEST(RunReader(run.folder()).metrics().size() == 200u);
+  BOOST_TEST(integrity_of(run.folder()) == "ok");
+}
+
+BOOST_AUTO_TEST_CASE(a_read_only_store_can_be_read_and_not_written) {
+  const SmallFileSystem disk(512);
+  if (!disk.is_mounted()) {
+    BOOST_TEST_MESSAGE("not run: no file system can be mounted here");
+    return;
+  }
+  std::string id;
+  {
+    auto run = RunStore::create(disk.path(), sample_description());
+    id = run.id();
+    run.record(sample_metric("m/v", 1, -1));
+    run.set_state(RunState::done);
+  }
+  BOOST_REQUIRE(disk.make_read_only());
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(disk.path(), sample_description()); }, "Read-only"));
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(disk / "new", sample_description()); }, "Read-only"));
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::open(disk.path(), id); }, "readonly"));
+  const auto runs = list_runs(disk.path());
+  BOOST_REQUIRE(runs.size() == 1u);
+  BOOST_TEST(runs[0].problem.empty(), runs[0].problem);
+  BOOST_TEST(RunReader(runs[0].folder).metrics().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_store_below_a_file_is_an_error_with_its_path) {
+  const TemporaryFolder folder;
+  write_bytes(folder / "file", "x");
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(folder / "file", sample_description()); }, "file/runs"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
