@@ -23,6 +23,7 @@ if(GIT_FOUND)
   endif()
 endif()
 
+string(STRIP "${FLAGS}" FLAGS)
 set(content "#include \"framework/storage/build_info.hpp\"\n\nnamespace kronlab::storage::build_info {\n\n")
 foreach(pair commit:commit dirty:dirty diff_sha256:diff_sha256 compiler:COMPILER build_type:BUILD_TYPE flags:FLAGS)
   string(REGEX MATCH "^([a-z0-9_]+):(.+)$" pair ${pair})

@@ -18,9 +18,11 @@ constexpr std::array<BlockType, 11> types = {{{0, "F32", 1, 4},
                                               {14, "Q6_K", 256, 210},
                                               {30, "BF16", 1, 2}}};
 
-constexpr std::array<std::string_view, 31> names = {"F32",     "F16",    "Q4_0",    "Q4_1",   "Q4_2",  "Q4_3",    "Q5_0",  "Q5_1", "Q8_0", "Q8_1", "Q2_K",
-                                                    "Q3_K",    "Q4_K",   "Q5_K",    "Q6_K",   "Q8_K",  "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S",
-                                                    "IQ2_S",   "IQ4_XS", "I8",      "I16",    "I32",   "I64",     "F64",   "IQ1_M", "BF16"};
+constexpr std::array<std::string_view, 40> names = {
+    "F32",    "F16",      "Q4_0",     "Q4_1",     "Q4_2",  "Q4_3",  "Q5_0",       "Q5_1",       "Q8_0",       "Q8_1",
+    "Q2_K",   "Q3_K",     "Q4_K",     "Q5_K",     "Q6_K",  "Q8_K",  "IQ2_XXS",    "IQ2_XS",     "IQ3_XXS",    "IQ1_S",
+    "IQ4_NL", "IQ3_S",    "IQ2_S",    "IQ4_XS",   "I8",    "I16",   "I32",        "I64",        "F64",        "IQ1_M",
+    "BF16",   "Q4_0_4_4", "Q4_0_4_8", "Q4_0_8_8", "TQ1_0", "TQ2_0", "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4"};
 
 float half_at(const std::uint8_t* p) {
   float16 value;
@@ -61,7 +63,8 @@ struct ScaleMin {
 };
 ScaleMin scale_min(const std::uint8_t* q, int j) {
   if (j < 4) return {static_cast<float>(q[j] & 63), static_cast<float>(q[j + 4] & 63)};
-  return {static_cast<float>((q[j + 4] & 15) | (q[j - 4] >> 6) << 4), static_cast<float>((q[j + 4] >> 4) | (q[j] >> 6) << 4)};
+  return {static_cast<float>((q[j + 4] & 15) | (q[j - 4] >> 6) << 4),
+          static_cast<float>((q[j + 4] >> 4) | (q[j] >> 6) << 4)};
 }
 
 /// Q4_K and Q5_K: eight groups of 32; a pair of groups shares 32 bytes of nibbles; Q5_K has 32 bytes of fifth bits.
@@ -87,7 +90,8 @@ void q6_k(const std::uint8_t* p, float* out) {
       for (int i = 0; i < 32; ++i) {
         const int nibble = low[quarter % 2 * 32 + i] >> (quarter / 2 * 4) & 15;
         const int value = (nibble | (high[i] >> (2 * quarter) & 3) << 4) - 32;
-        out[128 * half + 32 * quarter + i] = d * static_cast<float>(scales[8 * half + 2 * quarter + i / 16]) * static_cast<float>(value);
+        out[128 * half + 32 * quarter + i] =
+            d * static_cast<float>(scales[8 * half + 2 * quarter + i / 16]) * static_cast<float>(value);
       }
     }
   }
@@ -95,15 +99,24 @@ void q6_k(const std::uint8_t* p, float* out) {
 
 void block_to_float(std::uint32_t type, const std::uint8_t* p, float* out) {
   switch (type) {
-    case 2: return q4(p + 2, half_at(p), -8.0f * half_at(p), out);
-    case 3: return q4(p + 4, half_at(p), half_at(p + 2), out);
-    case 6: return q5(p + 6, word_at(p + 2), half_at(p), -16.0f * half_at(p), out);
-    case 7: return q5(p + 8, word_at(p + 4), half_at(p), half_at(p + 2), out);
-    case 8: return q8_0(p, out);
-    case 12: return k45(p, nullptr, p + 16, out);
-    case 13: return k45(p, p + 16, p + 48, out);
-    case 14: return q6_k(p, out);
-    default: KRONLAB_EXPECTS(false, "no block type {}", type);
+    case 2:
+      return q4(p + 2, half_at(p), -8.0f * half_at(p), out);
+    case 3:
+      return q4(p + 4, half_at(p), half_at(p + 2), out);
+    case 6:
+      return q5(p + 6, word_at(p + 2), half_at(p), -16.0f * half_at(p), out);
+    case 7:
+      return q5(p + 8, word_at(p + 4), half_at(p), half_at(p + 2), out);
+    case 8:
+      return q8_0(p, out);
+    case 12:
+      return k45(p, nullptr, p + 16, out);
+    case 13:
+      return k45(p, p + 16, p + 48, out);
+    case 14:
+      return q6_k(p, out);
+    default:
+      KRONLAB_EXPECTS(false, "no block type {}", type);
   }
 }
 

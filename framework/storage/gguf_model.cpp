@@ -16,26 +16,37 @@ struct PartName {
   const char* llama;
   const char* gpt2;
 };
-constexpr PartName block_parts[] = {
-    {"attn_q", "self_attn.q_proj", nullptr},       {"attn_k", "self_attn.k_proj", nullptr},
-    {"attn_v", "self_attn.v_proj", nullptr},       {"attn_qkv", nullptr, "attn.c_attn"},
-    {"attn_output", "self_attn.o_proj", "attn.c_proj"}, {"ffn_gate", "mlp.gate_proj", nullptr},
-    {"ffn_up", "mlp.up_proj", "mlp.c_fc"},         {"ffn_down", "mlp.down_proj", "mlp.c_proj"},
-    {"attn_norm", "input_layernorm", "ln_1"},      {"ffn_norm", "post_attention_layernorm", "ln_2"}};
-constexpr PartName model_parts[] = {{"token_embd", "embed_tokens", "wte"}, {"position_embd", nullptr, "wpe"}, {"output_norm", "norm", "ln_f"}, {"output", "lm_head", "lm_head"}};
+constexpr PartName block_parts[] = {{"attn_q", "self_attn.q_proj", nullptr},
+                                    {"attn_k", "self_attn.k_proj", nullptr},
+                                    {"attn_v", "self_attn.v_proj", nullptr},
+                                    {"attn_qkv", nullptr, "attn.c_attn"},
+                                    {"attn_output", "self_attn.o_proj", "attn.c_proj"},
+                                    {"ffn_gate", "mlp.gate_proj", nullptr},
+                                    {"ffn_up", "mlp.up_proj", "mlp.c_fc"},
+                                    {"ffn_down", "mlp.down_proj", "mlp.c_proj"},
+                                    {"attn_norm", "input_layernorm", "ln_1"},
+                                    {"ffn_norm", "post_attention_layernorm", "ln_2"}};
+constexpr PartName model_parts[] = {{"token_embd", "embed_tokens", "wte"},
+                                    {"position_embd", nullptr, "wpe"},
+                                    {"output_norm", "norm", "ln_f"},
+                                    {"output", "lm_head", "lm_head"}};
 
 class GgufModel final : public ModelFiles {
  public:
-  explicit GgufModel(const std::string& path) : ModelFiles(path), file_(path), architecture_(file_.text("general.architecture")) {
+  explicit GgufModel(const std::string& path)
+      : ModelFiles(path), file_(path), architecture_(file_.text("general.architecture")) {
     if (architecture_ != "llama" && architecture_ != "gpt2") {
-      throw DataError(fmt::format("'{}': architecture \"{}\" is not supported; supported: \"llama\", \"gpt2\"", path, architecture_));
+      throw DataError(fmt::format("'{}': architecture \"{}\" is not supported; supported: \"llama\", \"gpt2\"", path,
+                                  architecture_));
     }
     for (const auto& [name, entry] : file_.tensors()) {
-      if (name.starts_with("rope_freqs")) throw DataError(fmt::format("'{}': RoPE scaling by the tensor '{}' is not supported", path, name));
+      if (name.starts_with("rope_freqs"))
+        throw DataError(fmt::format("'{}': RoPE scaling by the tensor '{}' is not supported", path, name));
       if (name == "output.weight" && is_copy_of_embedding(entry)) continue;
       const auto canonical = canonical_name(name);
       sources_[canonical] = name;
-      infos_.push_back({canonical, entry.shape, std::string(block_type_name(entry.type)), static_cast<Index>(entry.size)});
+      infos_.push_back(
+          {canonical, entry.shape, std::string(block_type_name(entry.type)), static_cast<Index>(entry.size)});
     }
     std::ranges::sort(infos_, {}, &TensorInfo::name);
   }
@@ -51,11 +62,11 @@ class GgufModel final : public ModelFiles {
   }
 
   void read(const std::string& name, TensorView to) const {
-    const Index heads = name.ends_with("self_attn.q_proj.weight")   ? file_.integer(key("attention.head_count"))
-                        : name.ends_with("self_attn.k_proj.weight") ? num_kv_heads()
-                                                                    : 0;
-    if (heads == 0) return file_.read(sources_.at(name), to, [](Index row) { return row; });
-    if (heads < 1 || to.rows % (2 * heads) != 0) throw DataError(fmt::format("tensor '{}': {} rows for {} heads", name, to.rows, heads));
+    const bool is_query = name.ends_with("self_attn.q_proj.weight"), is_key = name.ends_with("self_attn.k_proj.weight");
+    if (!is_query && !is_key) return file_.read(sources_.at(name), to, [](Index row) { return row; });
+    const Index heads = is_query ? file_.integer(key("attention.head_count")) : num_kv_heads();
+    if (heads < 1 || to.rows % (2 * heads) != 0)
+      throw DataError(fmt::format("tensor '{}': {} rows for {} heads", name, to.rows, heads));
     const Index head_dim = to.rows / heads, half = head_dim / 2;
     // Row (head, 2 i + j) of the file, made for rotating neighbours, is row (head, j half + i) of rotate-half.
     file_.read(sources_.at(name), to, [=](Index row) {
@@ -77,12 +88,16 @@ class GgufModel final : public ModelFiles {
   };
 
   std::string key(const std::string& name) const { return architecture_ + "." + name; }
-  Index integer(const std::string& name, Index fallback) const { return file_.has(key(name)) ? file_.integer(key(name)) : fallback; }
+  Index integer(const std::string& name, Index fallback) const {
+    return file_.has(key(name)) ? file_.integer(key(name)) : fallback;
+  }
   Index num_kv_heads() const { return integer("attention.head_count_kv", file_.integer(key("attention.head_count"))); }
 
   bool is_copy_of_embedding(const GgufFile::Entry& entry) const {
     const auto embedding = file_.tensors().find("token_embd.weight");
-    if (embedding == file_.tensors().end() || embedding->second.type != entry.type || embedding->second.size != entry.size) return false;
+    if (embedding == file_.tensors().end() || embedding->second.type != entry.type ||
+        embedding->second.size != entry.size)
+      return false;
     return std::ranges::equal(file_.bytes_of(entry), file_.bytes_of(embedding->second));
   }
 
@@ -100,7 +115,8 @@ class GgufModel final : public ModelFiles {
       const std::string number = stem.substr(4, second - 4);
       for (const auto& part : block_parts) {
         const char* wanted = gpt2 ? part.gpt2 : part.llama;
-        if (second != std::string::npos && stem.substr(second + 1) == part.gguf && wanted) return fmt::format("{}.{}.{}{}", gpt2 ? "h" : "layers", number, wanted, suffix);
+        if (second != std::string::npos && stem.substr(second + 1) == part.gguf && wanted)
+          return fmt::format("{}.{}.{}{}", gpt2 ? "h" : "layers", number, wanted, suffix);
       }
     }
     throw DataError(fmt::format("'{}': tensor '{}' has no place in the {} architecture", path(), name, architecture_));
@@ -113,19 +129,35 @@ class GgufModel final : public ModelFiles {
       throw DataError(fmt::format("'{}': RoPE scaling ('{}') is not supported", path(), key(scaling)));
     }
     const auto embedding = file_.tensors().find("token_embd.weight");
-    if (embedding == file_.tensors().end()) throw DataError(fmt::format("'{}': tensor 'token_embd.weight' is missing", path()));
+    if (embedding == file_.tensors().end())
+      throw DataError(fmt::format("'{}': tensor 'token_embd.weight' is missing", path()));
     const Index heads = file_.integer(key("attention.head_count"));
-    Json json = {{"vocab_size", embedding->second.shape.front()}, {"tie_word_embeddings", !sources_.contains("lm_head.weight")}, {"torch_dtype", "float32"}};
+    Json json = {{"vocab_size", embedding->second.shape.front()},
+                 {"tie_word_embeddings", !sources_.contains("lm_head.weight")},
+                 {"torch_dtype", "float32"}};
     if (architecture_ == "gpt2") {
-      json.update({{"model_type", "gpt2"}, {"architectures", {"GPT2LMHeadModel"}}, {"n_embd", file_.integer(key("embedding_length"))}, {"n_layer", file_.integer(key("block_count"))},
-                   {"n_head", heads}, {"n_positions", file_.integer(key("context_length"))}, {"n_inner", file_.integer(key("feed_forward_length"))},
-                   {"layer_norm_epsilon", shortest(file_.number(key("attention.layer_norm_epsilon")))}, {"activation_function", "gelu_new"}});
+      json.update({{"model_type", "gpt2"},
+                   {"architectures", {"GPT2LMHeadModel"}},
+                   {"n_embd", file_.integer(key("embedding_length"))},
+                   {"n_layer", file_.integer(key("block_count"))},
+                   {"n_head", heads},
+                   {"n_positions", file_.integer(key("context_length"))},
+                   {"n_inner", file_.integer(key("feed_forward_length"))},
+                   {"layer_norm_epsilon", shortest(file_.number(key("attention.layer_norm_epsilon")))},
+                   {"activation_function", "gelu_new"}});
     } else {
       const double theta = file_.has(key("rope.freq_base")) ? file_.number(key("rope.freq_base")) : 10000.0;
-      json.update({{"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}, {"hidden_size", file_.integer(key("embedding_length"))},
-                   {"intermediate_size", file_.integer(key("feed_forward_length"))}, {"num_hidden_layers", file_.integer(key("block_count"))}, {"num_attention_heads", heads},
-                   {"num_key_value_heads", num_kv_heads()}, {"max_position_embeddings", file_.integer(key("context_length"))}, {"hidden_act", "silu"},
-                   {"rms_norm_eps", shortest(file_.number(key("attention.layer_norm_rms_epsilon")))}, {"rope_theta", theta}});
+      json.update({{"model_type", "llama"},
+                   {"architectures", {"LlamaForCausalLM"}},
+                   {"hidden_size", file_.integer(key("embedding_length"))},
+                   {"intermediate_size", file_.integer(key("feed_forward_length"))},
+                   {"num_hidden_layers", file_.integer(key("block_count"))},
+                   {"num_attention_heads", heads},
+                   {"num_key_value_heads", num_kv_heads()},
+                   {"max_position_embeddings", file_.integer(key("context_length"))},
+                   {"hidden_act", "silu"},
+                   {"rms_norm_eps", shortest(file_.number(key("attention.layer_norm_rms_epsilon")))},
+                   {"rope_theta", theta}});
       if (heads > 0) json["head_dim"] = integer("attention.key_length", file_.integer(key("embedding_length")) / heads);
     }
     for (const char* token : {"bos", "eos"}) {
@@ -140,16 +172,21 @@ class GgufModel final : public ModelFiles {
 
   std::string tokenizer_json() const {
     const std::string& model = file_.text("tokenizer.ggml.model");
-    if (model != "gpt2") throw DataError(fmt::format("'{}': tokenizer \"{}\" is not supported; supported: \"gpt2\" (byte-level BPE)", path(), model));
+    if (model != "gpt2")
+      throw DataError(
+          fmt::format("'{}': tokenizer \"{}\" is not supported; supported: \"gpt2\" (byte-level BPE)", path(), model));
     const std::string pre = file_.has("tokenizer.ggml.pre") ? file_.text("tokenizer.ggml.pre") : "gpt-2";
-    const Json bytes = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
+    const Json bytes = {
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
     Json json;
     if (pre == "smollm") {
-      json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {Json{{"type", "Digits"}, {"individual_digits", true}}, bytes}}};
+      json["pre_tokenizer"] = {{"type", "Sequence"},
+                               {"pretokenizers", {Json{{"type", "Digits"}, {"individual_digits", true}}, bytes}}};
     } else if (pre == "gpt-2" || pre == "default") {
       json["pre_tokenizer"] = bytes;
     } else {
-      throw DataError(fmt::format("'{}': pre-tokenizer \"{}\" is not supported; supported: \"gpt-2\", \"smollm\"", path(), pre));
+      throw DataError(
+          fmt::format("'{}': pre-tokenizer \"{}\" is not supported; supported: \"gpt-2\", \"smollm\"", path(), pre));
     }
     const auto& tokens = file_.texts("tokenizer.ggml.tokens");
     Json vocab = Json::object();
@@ -159,7 +196,13 @@ class GgufModel final : public ModelFiles {
       const auto& types = file_.integers("tokenizer.ggml.token_type");
       for (std::size_t id = 0; id < std::min(tokens.size(), types.size()); ++id) {
         if (types[id] != 3 && types[id] != 4) continue;  // control and user-defined tokens
-        json["added_tokens"].push_back({{"id", id}, {"content", tokens[id]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+        json["added_tokens"].push_back({{"id", id},
+                                        {"content", tokens[id]},
+                                        {"single_word", false},
+                                        {"lstrip", false},
+                                        {"rstrip", false},
+                                        {"normalized", false},
+                                        {"special", true}});
       }
     }
     json["version"] = "1.0";

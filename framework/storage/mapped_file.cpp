@@ -11,7 +11,7 @@
 namespace kronlab::storage {
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is refused below, not waited for
   if (file < 0) throw StorageError(fmt::format("cannot open '{}': {}", path, std::strerror(errno)));
   struct stat status;
   if (::fstat(file, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) {

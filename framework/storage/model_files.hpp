@@ -10,8 +10,8 @@ namespace kronlab::storage {
 
 /// A model on disk, whatever its format, in Hugging Face's form: texts by file name and tensors by canonical name.
 ///
-/// Canonical names are Hugging Face's without the prefix `transformer.` or `model.`; matrices are [out, in], GPT-2's Conv1D
-/// weights too. A GGUF file's metadata appear as config.json and tokenizer.json.
+/// Canonical names are Hugging Face's without the prefix `transformer.` or `model.`; matrices are [out, in], GPT-2's
+/// Conv1D weights too. A GGUF file's metadata appear as config.json and tokenizer.json.
 class ModelFiles {
  public:
   /// A Hugging Face folder or a .gguf file. @throws DataError saying what was expected and found

@@ -5,6 +5,7 @@
 #include "framework/base/hash.hpp"
 #include "framework/storage/model_files.hpp"
 #include "framework/storage/safetensors.hpp"
+#include "framework/storage/unique_json.hpp"
 
 namespace kronlab::storage {
 namespace {
@@ -74,30 +75,30 @@ class FolderTensors final : public TensorSource {
       if (entry.path().extension() == ".safetensors") found.push_back(entry.path());
     }
     if (found.size() == 1) return found.front();
-    throw DataError(fmt::format("'{}': expected model.safetensors, its index, or a single *.safetensors; found {}", folder.string(), found.size()));
+    throw DataError(fmt::format("'{}': expected model.safetensors, its index, or a single *.safetensors; found {}",
+                                folder.string(), found.size()));
   }
 
   void open_shards(const fs::path& folder) {
     const std::string index_path = (folder / "model.safetensors.index.json").string();
-    Json map;
-    try {
-      map = Json::parse(read_text_file(index_path)).at("weight_map");
-    } catch (const Json::exception& error) {
-      throw DataError(fmt::format("'{}': no weight_map: {}", index_path, error.what()));
-    }
-    if (!map.is_object()) throw DataError(fmt::format("'{}': weight_map is no object", index_path));
+    const Json index = parse_unique_object(read_text_file(index_path), index_path);
+    const Json map = index.value("weight_map", Json());
+    if (!map.is_object()) throw DataError(fmt::format("'{}': expected an object 'weight_map'", index_path));
     std::map<std::string, std::shared_ptr<SafetensorsFile>> shards;
     for (const auto& [name, shard] : map.items()) {
       if (!shard.is_string()) throw DataError(fmt::format("'{}': the shard of '{}' is no string", index_path, name));
       const auto file_name = shard.get<std::string>();
-      if (fs::path(file_name).filename() != file_name) throw DataError(fmt::format("'{}': shard '{}' is not in the model's folder", index_path, file_name));
+      if (fs::path(file_name).filename() != file_name)
+        throw DataError(fmt::format("'{}': shard '{}' is not in the model's folder", index_path, file_name));
       auto& file = shards[file_name];
       if (!file) {
         const fs::path path = folder / file_name;
-        if (!fs::exists(path)) throw DataError(fmt::format("'{}': shard '{}' is missing", index_path, file_name));
+        if (!fs::is_regular_file(path))
+          throw DataError(fmt::format("'{}': shard '{}' is missing", index_path, file_name));
         file = std::make_shared<SafetensorsFile>(path.string());
       }
-      if (!file->has(name)) throw DataError(fmt::format("'{}': tensor '{}' is not in shard '{}'", index_path, name, file_name));
+      if (!file->has(name))
+        throw DataError(fmt::format("'{}': tensor '{}' is not in shard '{}'", index_path, name, file_name));
       add(file, name);
     }
   }
@@ -112,7 +113,8 @@ class FolderTensors final : public TensorSource {
     TensorInfo info = file->info(stored_name);
     info.name = name;
     if (is_transposed(name) && info.shape.size() == 2) std::swap(info.shape[0], info.shape[1]);
-    if (!places_.emplace(name, Place{file, stored_name, info}).second) throw DataError(fmt::format("tensor '{}' is there with and without its prefix", name));
+    if (!places_.emplace(name, Place{file, stored_name, info}).second)
+      throw DataError(fmt::format("tensor '{}' is there with and without its prefix", name));
   }
 
   bool is_transposed(const std::string& name) const { return gpt2_ && is_conv1d(name); }
@@ -140,7 +142,8 @@ class FolderTensors final : public TensorSource {
 class Folder final : public ModelFiles {
  public:
   explicit Folder(const std::string& path) : ModelFiles(path), folder_(path) {
-    if (!fs::exists(folder_ / "config.json")) throw DataError(fmt::format("'{}' is no model folder: it has no config.json", path));
+    if (!fs::exists(folder_ / "config.json"))
+      throw DataError(fmt::format("'{}' is no model folder: it has no config.json", path));
     for (const auto& entry : fs::directory_iterator(folder_)) {
       has_weights_ = has_weights_ || entry.path().extension() == ".safetensors";
       has_pickle_ = has_pickle_ || entry.path().extension() == ".bin";
@@ -158,7 +161,8 @@ class Folder final : public ModelFiles {
 
   const TensorSource& tensors() const override {
     if (!has_weights_) {
-      throw DataError(fmt::format("'{}' has no weights: expected model.safetensors{}", path(), has_pickle_ ? " (only safetensors is read, not *.bin)" : ""));
+      throw DataError(fmt::format("'{}' has no weights: expected model.safetensors{}", path(),
+                                  has_pickle_ ? " (only safetensors is read, not *.bin)" : ""));
     }
     if (!tensors_) {
       bool gpt2 = false;
@@ -176,7 +180,8 @@ class Folder final : public ModelFiles {
     std::map<std::string, std::string> files;
     for (const auto& entry : fs::directory_iterator(folder_)) {
       const auto extension = entry.path().extension();
-      if (entry.is_regular_file() && (extension == ".safetensors" || extension == ".json" || extension == ".txt" || extension == ".model")) {
+      if (entry.is_regular_file() &&
+          (extension == ".safetensors" || extension == ".json" || extension == ".txt" || extension == ".model")) {
         files[entry.path().filename().string()] = sha256_of_file(entry.path().string());
       }
     }
@@ -197,7 +202,8 @@ std::unique_ptr<ModelFiles> open_folder(const std::string& path) { return std::m
 
 std::unique_ptr<ModelFiles> ModelFiles::open(const std::string& path) {
   if (fs::is_directory(path)) return open_folder(path);
-  if (!fs::exists(path)) throw DataError(fmt::format("model '{}' does not exist; expected a Hugging Face folder or a .gguf file", path));
+  if (!fs::exists(path))
+    throw DataError(fmt::format("model '{}' does not exist; expected a Hugging Face folder or a .gguf file", path));
   if (path.ends_with(".gguf")) return open_gguf(path);
   throw DataError(fmt::format("model '{}' is neither a folder nor a .gguf file", path));
 }

@@ -218,27 +218,34 @@ std::vector<ArtifactRecord> RunReader::artifacts() const {
   });
 }
 
-std::vector<RunListing> list_runs(const std::string& store_path) {
+std::vector<RunListing> list_run_folders(const std::string& store_path) {
   const fs::path runs = fs::path(store_path) / "runs";
   std::error_code code;
   fs::directory_iterator entries(runs, code);
-  if (code)
+  if (code) {
     throw StorageError(fmt::format("'{}' is no store of runs: '{}': {}", store_path, runs.string(), code.message()));
+  }
   std::vector<RunListing> listings;
   for (const auto& entry : entries) {
     const std::string id = entry.path().filename().string();
     if (id.starts_with('.') || !entry.is_directory(code)) continue;  // a run that is being made, or no run
-    RunListing listing{id, entry.path(), {}};
+    listings.push_back({id, entry.path(), {}});
+  }
+  std::ranges::sort(listings, {}, &RunListing::id);
+  return listings;
+}
+
+std::vector<RunListing> list_runs(const std::string& store_path) {
+  auto listings = list_run_folders(store_path);
+  for (auto& listing : listings) {
     try {
-      const RunReader reader(entry.path());
+      const RunReader reader(listing.folder);
       reader.description();
       reader.status();
     } catch (const Error& error) {
       listing.problem = error.what();
     }
-    listings.push_back(std::move(listing));
   }
-  std::ranges::sort(listings, {}, &RunListing::id);
   return listings;
 }
 

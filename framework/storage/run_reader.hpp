@@ -76,6 +76,8 @@ struct RunListing {
   std::string problem;
 };
 
+/// The run folders of a store without a look inside, by id. @throws StorageError if there is no such store
+std::vector<RunListing> list_run_folders(const std::string& store_path);
 /// All runs of a store, by id, which is by time. @throws StorageError if there is no such store
 std::vector<RunListing> list_runs(const std::string& store_path);
 

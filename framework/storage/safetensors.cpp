@@ -8,11 +8,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
-#include "framework/base/hash.hpp"
+#include "framework/storage/finite.hpp"
+#include "framework/storage/unique_json.hpp"
 
 namespace kronlab::storage {
 namespace {
@@ -20,35 +19,18 @@ namespace {
 using Json = nlohmann::json;
 
 Index width_of(const std::string& type) {
-  static const std::map<std::string, Index> widths = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4},
-                                                      {"I16", 2}, {"I8", 1},  {"U8", 1},  {"U16", 2}, {"U32", 4}, {"U64", 8}, {"BOOL", 1}};
+  static const std::map<std::string, Index> widths = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
+                                                      {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"U16", 2},
+                                                      {"U32", 4}, {"U64", 8}, {"BOOL", 1}};
   const auto found = widths.find(type);
   return found == widths.end() ? 0 : found->second;
 }
 
-/// Parses JSON and refuses an object that has a key twice.
-Json parse_unique(std::string_view text, const std::string& path) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second) duplicate = parsed.get<std::string>();
-    return true;
-  };
-  Json json;
-  try {
-    json = Json::parse(text.begin(), text.end(), watch);
-  } catch (const Json::exception& error) {
-    throw DataError(fmt::format("'{}': header is not JSON: {}", path, error.what()));
-  }
-  if (!duplicate.empty()) throw DataError(fmt::format("'{}': '{}' is there twice", path, duplicate));
-  if (!json.is_object()) throw DataError(fmt::format("'{}': header is no JSON object", path));
-  return json;
-}
-
 template <class Stored, class Target>
 Index copy_rows(const std::byte* from, MatrixView<Target> to) {
+  // Doubles stay doubles on the way to doubles; everything else meets the target as a float.
+  using Between = std::conditional_t<std::is_same_v<Stored, double>, double, float>;
+  const auto limit = finite_limit<Between>(dtype_of<Target>::value);
   Index bad = -1;
 #pragma omp parallel for schedule(static) reduction(max : bad) if (to.rows * to.cols > 65536)
   for (Index i = 0; i < to.rows; ++i) {
@@ -57,13 +39,12 @@ Index copy_rows(const std::byte* from, MatrixView<Target> to) {
     for (Index j = 0; j < to.cols; ++j) {
       Stored stored;
       std::memcpy(&stored, source + j * static_cast<Index>(sizeof(Stored)), sizeof stored);
-      if constexpr (std::is_same_v<Stored, double>) {
-        is_finite &= std::isfinite(stored);
-        to(i, j) = static_cast<Target>(std::is_same_v<Target, double> ? static_cast<Target>(stored) : static_cast<Target>(static_cast<float>(stored)));
-      } else {
-        const auto value = static_cast<float>(stored);
-        is_finite &= std::isfinite(value);
+      const auto value = static_cast<Between>(stored);
+      is_finite &= std::abs(value) < limit;
+      if constexpr (std::is_floating_point_v<Target>) {
         to(i, j) = static_cast<Target>(value);
+      } else {
+        to(i, j) = static_cast<Target>(static_cast<float>(value));
       }
     }
     if (!is_finite) bad = std::max(bad, i);
@@ -74,22 +55,32 @@ Index copy_rows(const std::byte* from, MatrixView<Target> to) {
 template <class Stored>
 Index copy_any(const std::byte* from, TensorView to) {
   switch (to.dtype) {
-    case DType::f32: return copy_rows<Stored>(from, to.as<float>());
-    case DType::f64: return copy_rows<Stored>(from, to.as<double>());
-    case DType::bf16: return copy_rows<Stored>(from, to.as<bfloat16>());
-    case DType::f16: return copy_rows<Stored>(from, to.as<float16>());
-    case DType::i32: break;
+    case DType::f32:
+      return copy_rows<Stored>(from, to.as<float>());
+    case DType::f64:
+      return copy_rows<Stored>(from, to.as<double>());
+    case DType::bf16:
+      return copy_rows<Stored>(from, to.as<bfloat16>());
+    case DType::f16:
+      return copy_rows<Stored>(from, to.as<float16>());
+    case DType::i32:
+      break;
   }
   KRONLAB_EXPECTS(false, "cannot read a tensor as {}", to_string(to.dtype));
 }
 
 std::string stored_name(DType dtype) {
   switch (dtype) {
-    case DType::f64: return "F64";
-    case DType::f32: return "F32";
-    case DType::f16: return "F16";
-    case DType::bf16: return "BF16";
-    case DType::i32: return "I32";
+    case DType::f64:
+      return "F64";
+    case DType::f32:
+      return "F32";
+    case DType::f16:
+      return "F16";
+    case DType::bf16:
+      return "BF16";
+    case DType::i32:
+      return "I32";
   }
   return "?";
 }
@@ -97,7 +88,8 @@ std::string stored_name(DType dtype) {
 }  // namespace
 
 void convert_finite(const std::string& name, const std::string& type, std::span<const std::byte> from, TensorView to) {
-  KRONLAB_EXPECTS(static_cast<Index>(from.size()) == to.rows * to.cols * width_of(type), "tensor '{}': {} bytes of {} into {} x {}", name, from.size(), type, to.rows, to.cols);
+  KRONLAB_EXPECTS(static_cast<Index>(from.size()) == to.rows * to.cols * width_of(type),
+                  "tensor '{}': {} bytes of {} into {} x {}", name, from.size(), type, to.rows, to.cols);
   Index bad = -1;
   if (type == "F32") {
     bad = copy_any<float>(from.data(), to);
@@ -110,30 +102,38 @@ void convert_finite(const std::string& name, const std::string& type, std::span<
   } else {
     throw DataError(fmt::format("tensor '{}' holds {}, expected F32, F64, F16 or BF16", name, type));
   }
-  if (bad >= 0) throw DataError(fmt::format("tensor '{}' has a NaN or infinite value in row {}", name, bad));
+  if (bad >= 0)
+    throw DataError(fmt::format("tensor '{}' has a value in row {} that is NaN, infinite or beyond {}", name, bad,
+                                to_string(to.dtype)));
 }
 
 SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
   const auto bytes = file_.bytes();
   std::uint64_t header_size = 0;
-  if (bytes.size() < sizeof header_size) throw DataError(fmt::format("'{}': {} bytes are too few for a safetensors file", path, bytes.size()));
+  if (bytes.size() < sizeof header_size)
+    throw DataError(fmt::format("'{}': {} bytes are too few for a safetensors file", path, bytes.size()));
   std::memcpy(&header_size, bytes.data(), sizeof header_size);
   if (header_size > bytes.size() - sizeof header_size) {
     throw DataError(fmt::format("'{}': the header says {} bytes, the file has {}", path, header_size, bytes.size()));
   }
   const std::size_t data_begin = sizeof header_size + header_size;
   const std::size_t data_size = bytes.size() - data_begin;
-  const Json header = parse_unique({reinterpret_cast<const char*>(bytes.data()) + sizeof header_size, header_size}, path);
+  const Json header =
+      parse_unique_object({reinterpret_cast<const char*>(bytes.data()) + sizeof header_size, header_size}, path);
   std::vector<std::pair<std::size_t, std::size_t>> ranges;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
       if (!entry.is_object()) throw DataError(fmt::format("'{}': __metadata__ is no object", path));
-      for (const auto& [key, value] : entry.items()) metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
+      for (const auto& [key, value] : entry.items())
+        metadata_[key] = value.is_string() ? value.get<std::string>() : value.dump();
       continue;
     }
-    const auto fail = [&](const std::string& message) { throw DataError(fmt::format("'{}': tensor '{}': {}", path, name, message)); };
-    const bool well_formed = entry.is_object() && entry.contains("dtype") && entry["dtype"].is_string() && entry.contains("shape") && entry["shape"].is_array() &&
-                             entry.contains("data_offsets") && entry["data_offsets"].is_array() && entry["data_offsets"].size() == 2;
+    const auto fail = [&](const std::string& message) {
+      throw DataError(fmt::format("'{}': tensor '{}': {}", path, name, message));
+    };
+    const bool well_formed = entry.is_object() && entry.contains("dtype") && entry["dtype"].is_string() &&
+                             entry.contains("shape") && entry["shape"].is_array() && entry.contains("data_offsets") &&
+                             entry["data_offsets"].is_array() && entry["data_offsets"].size() == 2;
     if (!well_formed) fail("expected dtype, shape and two data_offsets");
     TensorInfo info;
     info.name = name;
@@ -147,10 +147,14 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
       info.shape.push_back(static_cast<Index>(value));
       size = checked_product(size, static_cast<Index>(value), name.c_str());
     }
-    if (!entry["data_offsets"][0].is_number_unsigned() || !entry["data_offsets"][1].is_number_unsigned()) fail("data_offsets are no unsigned integers");
-    const auto begin = entry["data_offsets"][0].get<std::uint64_t>(), end = entry["data_offsets"][1].get<std::uint64_t>();
-    if (begin > end || end > data_size) fail(fmt::format("data_offsets {} to {} are outside the {} bytes of data", begin, end, data_size));
-    if (end - begin != static_cast<std::uint64_t>(size)) fail(fmt::format("{} bytes of data, but dtype and shape need {}", end - begin, size));
+    if (!entry["data_offsets"][0].is_number_unsigned() || !entry["data_offsets"][1].is_number_unsigned())
+      fail("data_offsets are no unsigned integers");
+    const auto begin = entry["data_offsets"][0].get<std::uint64_t>(),
+               end = entry["data_offsets"][1].get<std::uint64_t>();
+    if (begin > end || end > data_size)
+      fail(fmt::format("data_offsets {} to {} are outside the {} bytes of data", begin, end, data_size));
+    if (end - begin != static_cast<std::uint64_t>(size))
+      fail(fmt::format("{} bytes of data, but dtype and shape need {}", end - begin, size));
     info.stored_bytes = size;
     if (size > 0) ranges.emplace_back(begin, end);
     places_[name] = {data_begin + begin, data_begin + end};
@@ -158,7 +162,8 @@ SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
   }
   std::ranges::sort(ranges);
   for (std::size_t i = 1; i < ranges.size(); ++i) {
-    if (ranges[i].first < ranges[i - 1].second) throw DataError(fmt::format("'{}': tensors overlap at byte {} of the data", path, ranges[i].first));
+    if (ranges[i].first < ranges[i - 1].second)
+      throw DataError(fmt::format("'{}': tensors overlap at byte {} of the data", path, ranges[i].first));
   }
   std::ranges::sort(infos_, {}, &TensorInfo::name);
 }
@@ -170,13 +175,15 @@ std::span<const std::byte> SafetensorsFile::data_of(const std::string& name) con
 }
 
 void SafetensorsFile::read(const std::string& name, TensorView to) const {
+  expect_fits(name, info(name).shape, to);
   convert_finite(name, info(name).stored_type, data_of(name), to);
 }
 
 std::vector<Index> SafetensorsFile::read_integers(const std::string& name) const {
   const auto bytes = data_of(name);
   const auto& type = info(name).stored_type;
-  if (type != "I32" && type != "I64") throw DataError(fmt::format("tensor '{}' holds {}, expected I32 or I64", name, type));
+  if (type != "I32" && type != "I64")
+    throw DataError(fmt::format("tensor '{}' holds {}, expected I32 or I64", name, type));
   const auto width = static_cast<std::size_t>(width_of(type));
   std::vector<Index> values(bytes.size() / width);
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -191,15 +198,23 @@ std::vector<Index> SafetensorsFile::read_integers(const std::string& name) const
   return values;
 }
 
-void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors, const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors,
+                       const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header;
   header["__metadata__"] = metadata;
   header["__metadata__"]["format"] = "pt";
   Index offset = 0;
   for (const auto& tensor : tensors) {
-    KRONLAB_EXPECTS(tensor.data.stride == tensor.data.cols || tensor.data.rows <= 1, "tensor '{}' is not contiguous", tensor.name);
+    Index count = 1;
+    for (const Index extent : tensor.shape) count = checked_product(count, extent, tensor.name.c_str());
+    KRONLAB_EXPECTS(count == tensor.data.rows * tensor.data.cols && !header.contains(tensor.name),
+                    "tensor '{}': {} values for a shape of {}, or its name is taken", tensor.name,
+                    tensor.data.rows * tensor.data.cols, count);
+    KRONLAB_EXPECTS(tensor.data.stride == tensor.data.cols || tensor.data.rows <= 1, "tensor '{}' is not contiguous",
+                    tensor.name);
     const Index size = tensor.data.rows * tensor.data.cols * size_of(tensor.data.dtype);
-    header[tensor.name] = {{"dtype", stored_name(tensor.data.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + size}}};
+    header[tensor.name] = {
+        {"dtype", stored_name(tensor.data.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + size}}};
     offset += size;
   }
   std::string text = header.dump();
@@ -213,7 +228,8 @@ void write_safetensors(const std::string& path, std::span<const NamedTensor> ten
   std::FILE* file = std::fopen(temporary.c_str(), "wb");
   if (!file) fail("create");
   const std::uint64_t header_size = text.size();
-  bool good = std::fwrite(&header_size, sizeof header_size, 1, file) == 1 && std::fwrite(text.data(), text.size(), 1, file) == 1;
+  bool good = std::fwrite(&header_size, sizeof header_size, 1, file) == 1 &&
+              std::fwrite(text.data(), text.size(), 1, file) == 1;
   for (const auto& tensor : tensors) {
     const auto size = static_cast<std::size_t>(tensor.data.rows * tensor.data.cols * size_of(tensor.data.dtype));
     good = good && (size == 0 || std::fwrite(tensor.data.data, size, 1, file) == 1);

@@ -14,8 +14,8 @@ namespace kronlab::storage {
 /// One *.safetensors file, mapped. The header is checked whole when it is opened; data are touched by `read` alone.
 class SafetensorsFile final : public TensorSource {
  public:
-  /// @throws DataError on a header longer than the file, unknown dtypes, offsets out of range, overlapping or not fitting
-  /// dtype and shape, duplicate names; StorageError if the file cannot be opened
+  /// @throws DataError on a header longer than the file, unknown dtypes, offsets out of range, overlapping or not
+  /// fitting dtype and shape, duplicate names; StorageError if the file cannot be opened
   explicit SafetensorsFile(const std::string& path);
 
   const std::vector<TensorInfo>& tensors() const override { return infos_; }
@@ -45,9 +45,12 @@ struct NamedTensor {
 };
 
 /// Writes to a temporary name, flushes, then renames. @throws StorageError
-void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors, const std::map<std::string, std::string>& metadata = {});
+void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors,
+                       const std::map<std::string, std::string>& metadata = {});
 
-/// Copies `size` elements of a stored floating-point type into `to`. @throws DataError on NaN or infinity (with `name` and position)
-void convert_finite(const std::string& name, const std::string& stored_type, std::span<const std::byte> from, TensorView to);
+/// Copies `size` elements of a stored floating-point type into `to`. @throws DataError on NaN or infinity (with `name`
+/// and position)
+void convert_finite(const std::string& name, const std::string& stored_type, std::span<const std::byte> from,
+                    TensorView to);
 
 }  // namespace kronlab::storage

@@ -2,6 +2,7 @@
 
 #include <boost/test/unit_test.hpp>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -10,7 +11,9 @@
 
 namespace kronlab::testing {
 
+/// A new file: ext4 flushes one that is cut to nothing and written again, which takes milliseconds.
 inline void write_bytes(const std::string& path, std::string_view bytes) {
+  std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 

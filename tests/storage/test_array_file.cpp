@@ -143,8 +143,7 @@ BOOST_AUTO_TEST_CASE(other_programs_can_read_it) {
   const TemporaryFolder folder;
   write_sample(folder / "arrays.h5");
   const std::string dump = output_of("h5dump " + (folder / "arrays.h5"));
-  for (const char* words :
-       {"2.25", "GROUP \"permutation\"", "(0): 2, 0, 1", "name = \"gr", "ATTRIBUTE \"unit\""}) {
+  for (const char* words : {"2.25", "GROUP \"permutation\"", "(0): 2, 0, 1", "name = \"gr", "ATTRIBUTE \"unit\""}) {
     BOOST_TEST(dump.find(words) != std::string::npos, words << " is not in\n" << dump);
   }
 }

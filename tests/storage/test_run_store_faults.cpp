@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(a_run_is_read_while_another_process_writes_it) {
   const auto folder = store.path() / "runs" / id;
   Writer writer(store.path(), id, 0, store / "said");
   writer.wait_for_flush_after(0);
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 5; ++i) {
     const Index flushed = writer.last_flushed();
     const RunReader reader(folder);
     const auto metrics = reader.metrics();

@@ -2,14 +2,29 @@
 
 #include <cstdlib>
 #include <iostream>
-#include <vector>
 
 #include "framework/base/error.hpp"
 
 namespace kronlab::testing {
 namespace {
+
 bool skipped = false;
+
+/// An environment variable that is set and not empty.
+std::optional<std::filesystem::path> folder_from(const char* variable) {
+  const char* value = std::getenv(variable);
+  if (!value || *value == '\0') return std::nullopt;
+  return value;
 }
+
+std::optional<std::filesystem::path> cache_folder() {
+  if (const auto chosen = folder_from("KRONLAB_CACHE")) return chosen;
+  if (const auto caches = folder_from("XDG_CACHE_HOME")) return *caches / "kronlab";
+  if (const auto home = folder_from("HOME")) return *home / ".cache" / "kronlab";
+  return std::nullopt;
+}
+
+}  // namespace
 
 std::optional<std::filesystem::path> shared_data(const std::string& relative) {
   if (const char* chosen = std::getenv("KRONLAB_DATA")) {
@@ -24,28 +39,16 @@ std::optional<std::filesystem::path> shared_data(const std::string& relative) {
 }
 
 std::optional<std::filesystem::path> smollm2() {
-  const std::filesystem::path name = "SmolLM2-135M-Instruct.Q4_1.gguf";
-  std::vector<std::filesystem::path> candidates;
-  if (const char* data = std::getenv("KRONLAB_DATA")) {
-    const std::filesystem::path chosen = data;
-    candidates = {chosen, chosen / "models" / name, chosen / name};
-  }
-  if (const char* cache = std::getenv("KRONLAB_CACHE")) {
-    candidates.push_back(cache / name);
-  } else if (const char* caches = std::getenv("XDG_CACHE_HOME")) {
-    candidates.push_back(caches / std::filesystem::path("kronlab") / name);
-  } else if (const char* home = std::getenv("HOME")) {
-    candidates.push_back(home / std::filesystem::path(".cache/kronlab") / name);
-  }
-  for (const auto& path : candidates) {
-    if (std::filesystem::is_regular_file(path)) return path;
-  }
+  const std::string name = "SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (const auto found = shared_data("models/" + name)) return found;
+  const auto cache = cache_folder();
+  if (cache && std::filesystem::exists(*cache / name)) return *cache / name;
   return std::nullopt;
 }
 
 void report_skipped(const std::string& what) {
   skipped = true;
-  std::cerr << "skipped: needs $KRONLAB_DATA/" << what << '\n';
+  std::cerr << "skipped: needs " << what << '\n';
 }
 
 bool any_skipped() { return skipped; }

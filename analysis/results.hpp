@@ -1,0 +1,62 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/base/metric.hpp"
+#include "framework/storage/run_reader.hpp"
+
+namespace kronlab::analysis {
+
+/// What makes two measured numbers comparable: all of it must be equal for them to share a column.
+struct Measure {
+  std::string name;
+  std::string unit;
+  std::string dataset;
+  std::string protocol;
+  bool operator==(const Measure&) const = default;
+};
+Measure measure_of(const Metric& metric);
+
+/// A value of a table, with its standard error where it has one.
+struct Value {
+  double value = 0.0;
+  std::optional<double> standard_error;
+};
+
+/// A run, or the dense model that runs started from, as one row.
+struct ResultRow {
+  std::string run_id;  ///< of the run; for the dense model that of the first run with these numbers
+  bool is_dense = false;
+  std::string label;  ///< unique in the table
+  std::string state;
+  storage::NamedTexts parameters;
+  std::optional<double> num_parameters;
+  std::optional<double> stored_bytes;
+  std::vector<std::optional<Value>> measured;  ///< one for each of the table's measures
+  std::optional<double> relative_error;        ///< mean over the layers, each at its last stage
+  std::optional<double> weighted_error;        ///< mean over the layers that have one
+  std::optional<double> seconds;
+};
+
+struct Results {
+  std::vector<Measure> measures;             ///< perplexities, by dataset and protocol
+  std::vector<std::string> parameter_names;  ///< what the runs vary
+  std::vector<ResultRow> rows;               ///< dense models first, then the runs as given
+};
+
+/// The last metric of that name in a whole model: of the highest stage (at least `first_stage`), step, and recording.
+/// Metrics of single layers do not count.
+std::optional<Metric> last_metric(const std::vector<Metric>& metrics, const Measure& measure, Index first_stage,
+                                  Index last_stage);
+
+/// One row per run and one per different dense model.
+Results results_of(const std::vector<storage::RunReader>& runs);
+
+/// "wikitext-2, token-perplexity window=1024".
+std::string place_of(const Measure& measure);
+/// "29.52 ± 0.25"; "-" where there is none.
+std::string format_value(const std::optional<Value>& value);
+
+}  // namespace kronlab::analysis

@@ -1,0 +1,321 @@
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "framework/storage/run_reader.hpp"
+#include "framework/storage/run_store.hpp"
+#include "tests/storage/bytes.hpp"
+#include "tests/storage/sample_run.hpp"
+#include "tests/support/test_data.hpp"
+
+using namespace kronlab;
+using namespace kronlab::storage;
+using namespace kronlab::testing;
+using Json = nlohmann::json;
+
+namespace {
+
+const std::string short_protocol = "token-perplexity window=1024 stride=1024 join=none average=tokens tail=keep";
+const std::string other_protocol = "token-perplexity window=256 stride=256 join=none average=tokens tail=keep";
+
+struct Output {
+  int exit_code = -1;
+  std::string out;
+  std::string err;
+  bool has(const std::string& words) const {
+    const bool found = out.find(words) != std::string::npos || err.find(words) != std::string::npos;
+    if (!found) BOOST_TEST_MESSAGE("'" << words << "' is not in\n" << out << err);
+    return found;
+  }
+};
+
+void perplexity(RunStore& run, double value, Index stage, const std::string& protocol, double error = 0.25) {
+  Metric metric = sample_metric("eval/perplexity", value, stage);
+  metric.dataset = "prose";
+  metric.protocol = protocol;
+  metric.standard_error = error;
+  run.record(metric);
+}
+
+/// A finished run of one stage with two layers.
+std::string finished_run(const std::string& store, RunDescription description, double value,
+                         const std::string& protocol = short_protocol) {
+  auto run = RunStore::create(store, description);
+  run.set_state(RunState::running);
+  run.stage_started(-1, "dense");
+  perplexity(run, 20.5, -1, protocol);
+  Metric size = sample_metric("size/parameters", 134'515'008, -1);
+  run.record(size);
+  run.stage_finished(-1, 1.5);
+  run.stage_started(0, "mlp");
+  perplexity(run, value + 1.0, 0, protocol);  // superseded by the next
+  perplexity(run, value, 0, protocol);
+  size.stage = 0;
+  size.value = 100'000'000;
+  run.record(size);
+  Metric bytes = sample_metric("size/stored_bytes", 4e8, 0);
+  bytes.unit = "B";
+  run.record(bytes);
+  run.record_layer(sample_layer("layers.0.mlp.up_proj"));
+  auto second = sample_layer("layers.1.mlp.up_proj");
+  second.relative_error = 0.75;
+  second.weighted_error = std::nullopt;
+  run.record_layer(second);
+  run.stage_finished(0, 10.0);
+  run.record_artifact("config.toml", "configuration");
+  run.set_state(RunState::done);
+  return run.id();
+}
+
+struct Store {
+  TemporaryFolder folder;
+  std::string path = folder / "store";
+
+  Output report(const std::string& arguments) const { return raw_report(arguments + " --store " + path); }
+  Output raw_report(const std::string& arguments) const {
+    const std::string program = std::string(std::getenv("KRONLAB_BINARY_DIR")) + "/bin/kronlab-report";
+    const std::string out = folder / "out", err = folder / "err";
+    const int status = std::system((program + " " + arguments + " >" + out + " 2>" + err).c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128, read_bytes(out), read_bytes(err)};
+  }
+};
+
+RunDescription labelled(const std::string& label, const std::string& terms) {
+  auto description = sample_description(label);
+  description.parameters = {{"stage.0.decompose.num_terms", terms}};
+  return description;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(report)
+
+BOOST_AUTO_TEST_CASE(list_shows_each_run_with_its_state_and_result) {
+  const Store store;
+  const std::string first = finished_run(store.path, labelled("svd", "1"), 31.5);
+  const std::string second = [&] {
+    auto run = RunStore::create(store.path, sample_description("never ran"));
+    run.set_state(RunState::failed, "no such model");
+    return run.id();
+  }();
+  std::filesystem::create_directories(store.path + "/runs/broken");
+  const Output text = store.report("list");
+  BOOST_TEST(text.exit_code == 0);
+  for (const auto& words : {first, second, std::string("perplexity 31.5 on prose"), std::string("failed"),
+                            std::string("12 s"), std::string("no run.sqlite")}) {
+    BOOST_TEST(text.has(words));
+  }
+  const Output json_text = store.report("list --json");
+  const Json json = Json::parse(json_text.out);
+  BOOST_REQUIRE(json["runs"].size() == 3u);
+  BOOST_TEST(json["runs"][0]["id"] == first);
+  BOOST_TEST(json["runs"][0]["headline"]["value"] == 31.5);
+  BOOST_TEST(json["runs"][0]["headline"]["standard_error"] == 0.25);
+  BOOST_TEST(json["runs"][0]["seconds"] == 11.5);
+  BOOST_TEST(json["runs"][1]["reason"] == "no such model");
+  BOOST_TEST(json["runs"][1]["headline"].is_null());
+  BOOST_TEST(json["runs"][2]["state"] == "broken");
+}
+
+BOOST_AUTO_TEST_CASE(list_of_an_empty_store_is_no_error_and_of_none_is_one) {
+  const Store store;
+  BOOST_TEST(store.report("list").exit_code == 1);
+  BOOST_TEST(store.report("list").has("no store"));
+  std::filesystem::create_directories(store.path + "/runs");
+  BOOST_TEST(store.report("list").exit_code == 0);
+  BOOST_TEST(store.report("list").has("no runs"));
+  BOOST_TEST(Json::parse(store.report("list --json").out)["runs"].empty());
+}
+
+BOOST_AUTO_TEST_CASE(show_tells_everything_of_a_run) {
+  const Store store;
+  const std::string id = finished_run(store.path, labelled("kronecker", "4"), 31.5);
+  const Output text = store.report("show " + id);
+  BOOST_TEST(text.exit_code == 0);
+  for (const char* words :
+       {"Does it work?", "arXiv:2401.16367", "stage.0.decompose.num_terms  4", "layers.0.mlp.up_proj",
+        "permuted(kronecker)", "3072 x 768", "no better swap after 12 sweeps", "eval/perplexity",
+        "400,000,000 B (400.0 MB)", "134,515,008", "source.commit", "name = \"Half Size: MLPs!\"", "config.toml",
+        "configuration"}) {
+    BOOST_TEST(text.has(words));
+  }
+  const Json json = Json::parse(store.report("show --json " + id).out);
+  BOOST_TEST(json["metrics"].size() == 6u);
+  BOOST_TEST(json["layers"].size() == 2u);
+  BOOST_TEST(json["layers"][1]["weighted_error"].is_null());
+  BOOST_TEST(json["stages"].size() == 2u);
+  BOOST_TEST(json["artifacts"][0]["path"] == "config.toml");
+  BOOST_TEST(json["varied"]["stage.0.decompose.num_terms"] == "4");
+  BOOST_TEST(json["provenance"]["execution.ranks"] == "2");
+  BOOST_TEST(json["config_toml"] == sample_description().config_toml);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_is_found_by_id_beginning_end_or_path) {
+  const Store store;
+  auto other = labelled("b", "2");
+  other.name = "another";
+  const std::string first = finished_run(store.path, labelled("a", "1"), 30.0);
+  const std::string second = finished_run(store.path, other, 31.0);
+  const auto found = [&](const std::string& name) {
+    const Output output = store.report("show --json " + name);
+    return output.exit_code == 0 ? Json::parse(output.out)["id"].get<std::string>() : output.err;
+  };
+  BOOST_TEST(found(first) == first);
+  BOOST_TEST(found("half-size-mlps") == first);
+  BOOST_TEST(found("another") == second);
+  BOOST_TEST(found(second.substr(0, second.size() - 1)) == second);
+  BOOST_TEST(found(store.path + "/runs/" + second) == second);
+  BOOST_TEST(found(store.path + "/runs/" + second + "/") == second);
+  const Output ambiguous = store.report("show 2");
+  BOOST_TEST(ambiguous.exit_code == 2);
+  BOOST_TEST(ambiguous.has("any of 2 runs: " + first));
+  const Output missing = store.report("show nothing-like-it");
+  BOOST_TEST(missing.exit_code == 2);
+  BOOST_TEST(missing.has("no run 'nothing-like-it'"));
+  BOOST_TEST(store.report("show " + store.path).exit_code == 1);
+}
+
+BOOST_AUTO_TEST_CASE(table_has_a_row_per_run_and_one_for_the_dense_model) {
+  const Store store;
+  finished_run(store.path, labelled("kronecker", "1"), 40.25);
+  finished_run(store.path, labelled("kronecker", "2"), 31.5);
+  const Output text = store.report("table");
+  BOOST_TEST(text.exit_code == 0);
+  for (const char* words : {"dense tiny", "20.50 ± 0.25", "40.25 ± 0.25", "31.50 ± 0.25", "kronecker num_terms=2",
+                            "134,515,008", "100,000,000", "400.0 MB", "0.125", "11.5"}) {
+    BOOST_TEST(text.has(words));
+  }
+  BOOST_TEST(text.has("perplexity: prose, " + short_protocol));
+  BOOST_TEST(std::ranges::count(text.out, '\n') == 2 + 3 + 2);
+  const Json json = Json::parse(store.report("table --json").out);
+  BOOST_REQUIRE(json["rows"].size() == 3u);
+  BOOST_TEST(json["rows"][0]["dense"] == true);
+  BOOST_TEST(json["rows"][2]["measured"][0]["value"] == 31.5);
+  BOOST_TEST(json["rows"][2]["relative_error"] == 0.5);
+  BOOST_TEST(json["rows"][2]["weighted_error"] == 0.125);
+  BOOST_TEST(json["rows"][2]["varied"]["stage.0.decompose.num_terms"] == "2");
+}
+
+BOOST_AUTO_TEST_CASE(two_protocols_never_share_a_column) {
+  const Store store;
+  finished_run(store.path, labelled("long windows", "1"), 40.25, short_protocol);
+  finished_run(store.path, labelled("short windows", "1"), 55.5, other_protocol);
+  const Output csv = store.report("table --format csv");
+  BOOST_TEST(csv.has("perplexity [prose, " + short_protocol + "]"));
+  BOOST_TEST(csv.has("perplexity [prose, " + other_protocol + "]"));
+  const Json json = Json::parse(store.report("table --json").out);
+  BOOST_REQUIRE(json["measures"].size() == 2u);
+  for (const auto& row : json["rows"]) {
+    BOOST_TEST(row["measured"].size() == 2u);
+    BOOST_TEST(row["measured"][0].is_null() != row["measured"][1].is_null());
+  }
+  const Output text = store.report("table");
+  BOOST_TEST(text.has("perplexity [1]: prose, " + short_protocol));
+  BOOST_TEST(text.has("perplexity [2]: prose, " + other_protocol));
+}
+
+BOOST_AUTO_TEST_CASE(csv_has_every_digit_and_as_many_cells_in_each_row) {
+  const Store store;
+  finished_run(store.path, labelled("a \"quoted\", label", "1"), 31.123456789012345);
+  const Output csv = store.report("table --format csv");
+  BOOST_TEST(csv.exit_code == 0);
+  BOOST_TEST(csv.has("31.123456789012344"));
+  BOOST_TEST(csv.has("\"a \"\"quoted\"\", label\""));
+  BOOST_TEST(csv.out.starts_with("run,label,state,stage.0.decompose.num_terms,parameters,stored_bytes,"));
+  const Output markdown = store.report("table --format markdown");
+  BOOST_TEST(markdown.out.starts_with("| label"));
+  BOOST_TEST(markdown.has("| ---"));
+  BOOST_TEST(store.report("table --format html").exit_code == 2);
+}
+
+BOOST_AUTO_TEST_CASE(table_takes_chosen_runs_or_those_of_an_experiment) {
+  const Store store;
+  auto other = labelled("b", "2");
+  other.name = "another";
+  const std::string first = finished_run(store.path, labelled("a", "1"), 30.0);
+  finished_run(store.path, other, 31.0);
+  const auto num_rows = [&](const std::string& arguments) {
+    return Json::parse(store.report("table --json " + arguments).out)["rows"].size();
+  };
+  BOOST_TEST(num_rows("") == 3u);
+  BOOST_TEST(num_rows(first) == 2u);
+  BOOST_TEST(num_rows("--experiment another") == 2u);
+  const Output none = store.report("table --experiment nothing");
+  BOOST_TEST(none.exit_code == 2);
+  BOOST_TEST(none.has("no run of experiment 'nothing'"));
+  std::filesystem::create_directories(store.path + "/runs/broken");
+  const Output with_broken = store.report("table --json");
+  BOOST_TEST(with_broken.exit_code == 0);
+  BOOST_TEST(with_broken.err.find("left out broken") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(numbers_that_json_does_not_know_are_texts) {
+  const Store store;
+  const std::string id = [&] {
+    auto run = RunStore::create(store.path, sample_description());
+    run.record(sample_metric("m/nan", std::nan(""), -1));
+    run.record(sample_metric("m/inf", -std::numeric_limits<double>::infinity(), -1));
+    run.set_state(RunState::done);
+    return run.id();
+  }();
+  const Json json = Json::parse(store.report("show --json " + id).out);
+  BOOST_TEST(json["metrics"][0]["value"] == "nan");
+  BOOST_TEST(json["metrics"][1]["value"] == "-inf");
+  BOOST_TEST(store.report("show " + id).exit_code == 0);
+  BOOST_TEST(store.report("table").exit_code == 0);
+}
+
+BOOST_AUTO_TEST_CASE(plot_draws_a_picture_and_leaves_nothing_else) {
+  const Store store;
+  finished_run(store.path, labelled("it's a $label_with ^marks", "1"), 40.25);
+  finished_run(store.path, labelled("b", "2"), 31.5, other_protocol);
+  const std::string picture = store.folder / "picture.png";
+  const Output output = store.report("plot --out " + picture);
+  BOOST_TEST(output.exit_code == 0, output.err);
+  const std::string bytes = read_bytes(picture);
+  BOOST_TEST(bytes.starts_with("\x89PNG\r\n"));
+  BOOST_TEST(bytes.size() > 5000u);
+  for (const auto& entry : std::filesystem::directory_iterator(store.folder.path())) {
+    BOOST_TEST(entry.path().extension() != ".tmp", entry.path());
+    BOOST_TEST(entry.path().extension() != ".gnuplot", entry.path());
+  }
+  BOOST_TEST(store.report("plot --out " + (store.folder / "none/picture.png")).exit_code == 1);
+  BOOST_TEST(store.report("plot").exit_code == 2);
+}
+
+BOOST_AUTO_TEST_CASE(plot_without_a_perplexity_says_so) {
+  const Store store;
+  RunStore::create(store.path, sample_description());
+  const Output output = store.report("plot --out " + (store.folder / "picture.png"));
+  BOOST_TEST(output.exit_code == 2);
+  BOOST_TEST(output.has("none of the chosen runs has a finite eval/perplexity"));
+}
+
+BOOST_AUTO_TEST_CASE(every_command_has_help_and_refuses_what_it_does_not_know) {
+  const Store store;
+  for (const char* command : {"", "list", "show", "table", "plot"}) {
+    const Output help = store.raw_report(std::string(command) + " --help");
+    BOOST_TEST(help.exit_code == 0);
+    BOOST_TEST(help.out.find("--help") != std::string::npos);
+    BOOST_TEST(store.raw_report(std::string(command) + " --no-such-option").exit_code == 2);
+  }
+  BOOST_TEST(store.raw_report("").exit_code == 2);
+  BOOST_TEST(store.raw_report("frobnicate").exit_code == 2);
+}
+
+BOOST_AUTO_TEST_CASE(the_store_comes_from_the_environment) {
+  const Store store;
+  const std::string id = finished_run(store.path, labelled("a", "1"), 30.0);
+  ::setenv("KRONLAB_STORE", store.path.c_str(), 1);
+  const Output output = store.raw_report("list");
+  ::unsetenv("KRONLAB_STORE");
+  BOOST_TEST(output.has(id));
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,107 @@
+#include <boost/test/unit_test.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+#include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/model_access.hpp"
+#include "framework/base/hash.hpp"
+#include "tests/support/message_of.hpp"
+#include "tests/support/tiny_model.hpp"
+
+using namespace kronlab;
+using namespace kronlab::experiments;
+using kronlab::testing::message_of;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path source_dir = std::getenv("KRONLAB_SOURCE_DIR") ? std::getenv("KRONLAB_SOURCE_DIR") : ".";
+
+struct PlannedRun {
+  std::string label;
+  CompressionPlan plan;
+};
+
+std::vector<PlannedRun> plans_of(const fs::path& file) {
+  std::vector<PlannedRun> plans;
+  for (const auto& run : config::expand_sweep(config::parse_toml(read_text_file(file.string()), file.string()))) {
+    const auto spec = ExperimentSpec::read(run.config, file.parent_path().string());
+    plans.push_back({run.label, CompressionPlan::make(spec, ModelAccess(spec.model.path).config())});
+  }
+  return plans;
+}
+
+CompressionPlan tiny_plan(const std::string& stages, const model::ModelConfig& config = kronlab::testing::tiny_gpt2_config()) {
+  const std::string toml = "[experiment]\nname = \"e\"\n[model]\npath = \"m\"\n[data]\ncalibration = { path = \"c\", tokens = 64, window = 32 }\n" + stages;
+  return CompressionPlan::make(ExperimentSpec::read(config::parse_toml(toml, "f.toml"), "."), config);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(plans)
+
+BOOST_AUTO_TEST_CASE(published_models_have_their_published_numbers_of_parameters) {
+  const fs::path experiments = source_dir / "experiments";
+  BOOST_TEST(plans_of(experiments / "gpt2" / "gpt2.toml")[0].plan.dense.parameters == 124'439'808);
+  BOOST_TEST(plans_of(experiments / "distilgpt2" / "distilgpt2.toml")[0].plan.dense.parameters == 81'912'576);
+  const auto tq = plans_of(experiments / "tqcompressor" / "tqcompressor.toml")[0].plan;
+  BOOST_TEST_REQUIRE(tq.stages.size() == 3u);
+  BOOST_TEST(tq.teacher.parameters == 124'439'808);
+  BOOST_TEST(tq.stages[0].after.parameters_without_head == 105'141'122);
+  BOOST_TEST(tq.stages[1].after.parameters_without_head == 90'985'730);
+  BOOST_TEST(tq.stages[2].after.parameters_without_head == 81'336'388);
+  BOOST_TEST(tq.stages[2].after.parameters == 119'933'764);
+  const auto krony = plans_of(experiments / "krony_pt" / "krony_pt.toml");
+  BOOST_TEST_REQUIRE(krony.size() == 3u);
+  BOOST_TEST(krony[0].plan.stages[0].after.parameters == 81'972'576);
+  BOOST_TEST(krony[1].plan.stages[0].after.parameters == 96'128'304);
+  BOOST_TEST(krony[2].plan.stages[0].after.parameters == 80'400'048);
+  const auto kngpt2 = plans_of(experiments / "kngpt2" / "size.toml");
+  BOOST_TEST(kngpt2[0].plan.stages[0].after.parameters == 85'676'990);
+  BOOST_TEST(kngpt2[1].plan.stages[0].after.parameters == 83'907'530);
+  BOOST_TEST(plans_of(experiments / "kngpt2" / "kngpt2.toml")[0].plan.stages[0].after.parameters == 85'676'990);
+}
+
+BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
+  kronlab::testing::write_tiny_model(fs::temp_directory_path() / "kronlab-plan-model", [] {
+    auto config = kronlab::testing::tiny_llama_config();
+    config.num_blocks = 30, config.context = 1024;
+    return config;
+  }());
+  setenv("QUICKSTART_MODEL", (fs::temp_directory_path() / "kronlab-plan-model").c_str(), 1);
+  setenv("QUICKSTART_TEXT", "/nowhere", 1);
+  int count = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(source_dir / "experiments")) {
+    if (entry.path().extension() != ".toml") continue;
+    BOOST_TEST_CONTEXT(entry.path()) { BOOST_TEST(!plans_of(entry.path()).empty()); }
+    ++count;
+  }
+  BOOST_TEST(count >= 7);
+  fs::remove_all(fs::temp_directory_path() / "kronlab-plan-model");
+}
+
+BOOST_AUTO_TEST_CASE(a_factor_can_be_decomposed_again_and_a_layer_only_once) {
+  const std::string first = "[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"kronecker\", right_rows = 1, right_cols = 2 }\n";
+  const auto plan = tiny_plan(first + "[[stage]]\nlayers = [\"wte.left\"]\ndecompose = { kind = \"kronecker\", right_rows = 1, right_cols = 4 }\n");
+  BOOST_TEST(plan.stages[0].layers[0].parameters_after == 260 * 16 + 2);
+  BOOST_TEST(plan.stages[1].layers[0].name == "wte.left");
+  BOOST_TEST(plan.stages[1].layers[0].rows == 260);
+  BOOST_TEST(plan.stages[1].layers[0].cols == 16);
+  BOOST_TEST(plan.stages[1].after.parameters == plan.dense.parameters - 260 * 32 + 260 * 4 + 4 + 2);
+  BOOST_TEST(message_of([&] { tiny_plan(first + first); }).find("was compressed by stage 0 before") != std::string::npos);
+  BOOST_TEST(message_of([&] { tiny_plan("[[stage]]\nlayers = [\"wte.left\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n"); }).find("matches nothing") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_before_anything_is_read) {
+  const auto error = [](const std::string& stages) { return message_of([&] { tiny_plan(stages); }); };
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"kronecker\", left_rows = 100, left_cols = 2 }\n") ==
+             "kronecker: rows of `h.1.mlp.c_fc` (128) are not divisible by left_rows (100)");
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"kronecker\", right_rows = 2, right_cols = 2, num_terms = 5 }\n").find("allow at most 4") != std::string::npos);
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\npermute = { kind = \"norm-sort\" }\n").find("gains nothing from a permutation") != std::string::npos);
+  BOOST_TEST(error("[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"whitened-svd\", keep = 0.5 }\n").find("`wte` has none") != std::string::npos);
+  BOOST_TEST(error("[student]\nblocks = [0, 3]\n").find("block 3 does not exist") != std::string::npos);
+  BOOST_TEST(error("[[evaluate]]\ndataset = { path = \"t\" }\nprotocol = { window = 65 }\n").find("expected 2 to 64") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()

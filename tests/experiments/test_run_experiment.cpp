@@ -1,0 +1,199 @@
+#include <mpi.h>
+
+#include <boost/test/unit_test.hpp>
+#include <filesystem>
+
+#include "experiments/pipeline/run_experiment.hpp"
+#include "framework/base/hash.hpp"
+#include "framework/storage/run_reader.hpp"
+#include "tests/support/message_of.hpp"
+#include "tests/support/test_data.hpp"
+#include "tests/support/tiny_model.hpp"
+
+using namespace kronlab;
+using namespace kronlab::experiments;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A model, texts and stores in one folder that all ranks see.
+struct Fixture {
+  comm::Communicator world{MPI_COMM_WORLD};
+  kronlab::testing::TemporaryFolder own;
+  fs::path folder = world.broadcast(own.path().string());
+
+  explicit Fixture(const model::ModelConfig& config = kronlab::testing::tiny_llama_config()) {
+    comm::coordinate(world, std::function<void()>([&] {
+      if (!world.is_root()) return;
+      kronlab::testing::write_tiny_model(folder / "model", config);
+      write_file_atomically((folder / "c.txt").string(), kronlab::testing::nonsense(600, 1));
+      write_file_atomically((folder / "e.txt").string(), kronlab::testing::nonsense(600, 2));
+    }));
+  }
+  ~Fixture() { world.barrier(); }
+
+  config::RunSpec spec(const std::string& stages) const {
+    const std::string toml =
+        "[experiment]\nname = \"test\"\nseed = 3\n[model]\npath = \"model\"\n[data]\ncalibration = { path = \"c.txt\", tokens = 320, window = 32 }\n"
+        "[[evaluate]]\ndataset = { path = \"e.txt\" }\nprotocol = { window = 32 }\nmax_windows = 9\n" +
+        stages;
+    return config::expand_sweep(config::parse_toml(toml, "test.toml")).front();
+  }
+
+  RunSummary run(const comm::Communicator& communicator, const std::string& store, const std::string& stages) const {
+    return run_experiment(communicator, spec(stages), {(folder / store).string(), folder.string(), {"test"}, 1});
+  }
+
+  fs::path run_folder(const std::string& store, const RunSummary& summary) const { return folder / store / "runs" / summary.id; }
+};
+
+struct Gpt2Fixture : Fixture {
+  Gpt2Fixture() : Fixture(kronlab::testing::tiny_gpt2_config()) {}
+};
+
+/// Everything but times, as text.
+std::string numbers_of(const fs::path& run_folder) {
+  const storage::RunReader run(run_folder);
+  std::string text;
+  for (const auto& m : run.metrics()) {
+    if (m.name.starts_with("time/") || m.name.starts_with("memory/") || m.unit.ends_with("/s")) continue;
+    text += fmt::format("{} {} {} {}\n", m.name, m.value, m.stage, m.standard_error.value_or(-1));
+  }
+  for (const auto& l : run.layers()) text += fmt::format("{} {} {} {}\n", l.layer, l.relative_error, l.weighted_error.value_or(-1), l.search_value.value_or(-1));
+  return text;
+}
+
+std::string factors_of(const fs::path& run_folder, int stage) {
+  return sha256_of_file((run_folder / "checkpoints" / fmt::format("stage-{}", stage) / "factors.safetensors").string());
+}
+
+const std::string two_stages = R"(
+[[stage]]
+[[stage.part]]
+layers = ["layers.*.mlp.*"]
+decompose = { kind = "kronecker", right_rows = 2, right_cols = 4, num_terms = 3 }
+permute = { kind = "swap-descent", weighting = "inputs" }
+[[stage.part]]
+layers = ["layers.0.self_attn.{q,k,v,o}_proj"]
+decompose = { kind = "whitened-svd", keep = 0.6 }
+[[stage]]
+layers = ["layers.1.self_attn.q_proj"]
+decompose = { kind = "svd", truncation = 5 }
+)";
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(run_experiments)
+
+BOOST_FIXTURE_TEST_CASE(factors_and_numbers_are_bit_equal_for_any_number_of_ranks, Fixture) {
+  const comm::Communicator alone = world.split(world.rank());
+  const auto together = run(world, "together", two_stages);
+  if (world.is_root()) {
+    const auto by_one = run(alone, "by_one", two_stages);
+    const auto a = run_folder("together", together), b = run_folder("by_one", by_one);
+    BOOST_TEST(!numbers_of(a).empty());
+    BOOST_TEST(numbers_of(a) == numbers_of(b));
+    for (const int stage : {0, 1}) BOOST_TEST(factors_of(a, stage) == factors_of(b, stage));
+    BOOST_TEST(storage::RunReader(a).description().cell == storage::RunReader(b).description().cell);
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(sequential_calibration_too, Fixture) {
+  const comm::Communicator alone = world.split(world.rank());
+  auto sequential = spec(two_stages);
+  config::assign(sequential.config, "data.calibration.sequential", config::Value(true));
+  const auto together = run_experiment(world, sequential, {(folder / "s").string(), folder.string(), {}, 1});
+  if (world.is_root()) {
+    const auto by_one = run_experiment(alone, sequential, {(folder / "t").string(), folder.string(), {}, 1});
+    BOOST_TEST(numbers_of(run_folder("s", together)) == numbers_of(run_folder("t", by_one)));
+    BOOST_TEST(factors_of(run_folder("s", together), 1) == factors_of(run_folder("t", by_one), 1));
+  }
+}
+
+BOOST_FIXTURE_TEST_CASE(small_groups_of_blocks_change_nothing, Fixture) {
+  auto small = spec(two_stages);
+  config::assign(small.config, "data.calibration.memory_mb", config::Value(Index{1}));
+  const auto a = run_experiment(world, small, {(folder / "a").string(), folder.string(), {}, 1});
+  const auto b = run(world, "b", two_stages);
+  if (world.is_root()) BOOST_TEST(numbers_of(run_folder("a", a)) == numbers_of(run_folder("b", b)));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_run_is_not_done_twice_and_one_that_stopped_goes_on_after_its_last_stage, Fixture) {
+  const auto first = run(world, "store", two_stages);
+  BOOST_TEST(!first.was_done_before);
+  const auto again = run(world, "store", two_stages);
+  BOOST_TEST(again.was_done_before);
+  BOOST_TEST(again.id == first.id);
+  const auto at = run_folder("store", first);
+  std::string numbers, factors;
+  fs::file_time_type untouched;
+  if (world.is_root()) {  // as if it had been killed in stage 1
+    numbers = numbers_of(at), factors = factors_of(at, 1);
+    untouched = fs::last_write_time(at / "checkpoints" / "stage-0" / "factors.safetensors");
+    storage::RunStore::open((folder / "store").string(), first.id).set_state(storage::RunState::interrupted, "test");
+    fs::remove_all(at / "checkpoints" / "stage-1");
+    fs::remove(at / "arrays.h5");
+  }
+  world.barrier();
+  const auto resumed = run(world, "store", two_stages);
+  BOOST_TEST(resumed.id == first.id);
+  BOOST_TEST(!resumed.was_done_before);
+  if (!world.is_root()) return;
+  BOOST_TEST(numbers_of(at) == numbers);
+  BOOST_TEST(factors_of(at, 1) == factors);
+  BOOST_TEST((fs::last_write_time(at / "checkpoints" / "stage-0" / "factors.safetensors") == untouched));
+  BOOST_TEST((storage::RunReader(at).status().state == storage::RunState::done));
+  BOOST_TEST(fs::exists(at / "arrays.h5"));
+}
+
+BOOST_FIXTURE_TEST_CASE(a_wrong_baseline_stops_the_run_and_is_recorded_with_both_numbers, Fixture) {
+  auto wrong = spec(two_stages);
+  config::assign(wrong.config, "evaluate.0.expect_dense", config::Value(3.0));
+  const auto message = kronlab::testing::message_of([&] { run_experiment(world, wrong, {(folder / "w").string(), folder.string(), {}, 1}); });
+  BOOST_TEST(message.find("expected 3.0000") != std::string::npos);
+  if (!world.is_root()) return;
+  const auto runs = storage::list_runs((folder / "w").string());
+  BOOST_TEST_REQUIRE(runs.size() == 1u);
+  const auto status = storage::RunReader(runs[0].folder).status();
+  BOOST_TEST((status.state == storage::RunState::failed));
+  BOOST_TEST(status.reason.find("expected 3.0000") != std::string::npos);
+}
+
+BOOST_FIXTURE_TEST_CASE(tqcompressors_steps_with_nested_embedding_and_untied_head, Gpt2Fixture) {
+  auto tq = spec(R"(
+[[stage]]
+layers = ["wte"]
+decompose = { kind = "kronecker", right_rows = 1, right_cols = 2 }
+permute = { kind = "swap-descent" }
+[[stage]]
+layers = ["h.1.mlp.c_fc", "h.1.attn.c_attn[*]"]
+decompose = { kind = "kronecker", right_rows = 2, right_cols = 4, num_terms = 4 }
+permute = { kind = "norm-sort" }
+[[stage]]
+layers = ["wte.left"]
+decompose = { kind = "kronecker", right_rows = 1, right_cols = 2 }
+permute = { kind = "random" }
+)");
+  config::assign(tq.config, "model.head", config::Value("untied"));
+  const auto summary = run_experiment(world, tq, {(folder / "tq").string(), folder.string(), {}, 1});
+  if (!world.is_root()) return;
+  std::map<Index, double> parameters, perplexity;
+  for (const auto& m : storage::RunReader(run_folder("tq", summary)).metrics()) {
+    if (m.name == "size/parameters") parameters[m.stage] = m.value;
+    if (m.name == "eval/perplexity") perplexity[m.stage] = m.value;
+  }
+  BOOST_TEST(parameters[0] == parameters[-1] - 260 * 16 + 2);
+  BOOST_TEST(parameters[2] == parameters[1] - 260 * 8 + 2);
+  for (const int stage : {-1, 0, 1, 2}) BOOST_TEST(perplexity[stage] > 1.0);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_student_of_some_blocks_is_measured_without_any_stage, Fixture) {
+  const auto summary = run(world, "student", "[student]\nblocks = [0, 2]\n");
+  if (!world.is_root()) return;
+  const auto metrics = storage::RunReader(run_folder("student", summary)).metrics("size/parameters");
+  const auto block = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64 + 2 * 32;
+  BOOST_TEST(metrics.front().value == 260 * 32 + 2 * block + 32);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
