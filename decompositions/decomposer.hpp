@@ -8,13 +8,16 @@
 #include <vector>
 
 #include "decompositions/factorization.hpp"
+#include "framework/comm/communicator.hpp"
+#include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
 
 /// What is known of a layer's data; plain weights when nothing is known.
 struct LayerStatistics {
   Matrix<double> input_moments;     ///< C = X^T X / tokens: [in, in]; empty if not gathered
-  Matrix<double> gradient_moments;  ///< S of the loss gradient in the outputs: [out, out], or its diagonal [1, out]; empty if not gathered
+  Matrix<double> gradient_moments;  ///< S of the loss gradient in the outputs: [out, out], or its diagonal [1, out];
+                                    ///< empty if not gathered
   Index num_tokens = 0;
 };
 
@@ -26,6 +29,8 @@ struct Convergence {
   double residual = 0.0;  ///< relative; 0 for direct methods
 };
 std::string_view to_string(Convergence::Reason reason);
+/// `converged` with iterations and residual where an iterative solver found the triples, else `exact`.
+Convergence convergence_of(const linalg::Svd& svd);
 
 /// A weight decomposed, and how good it is.
 struct Decomposition {
@@ -33,7 +38,8 @@ struct Decomposition {
   double relative_error = 0.0;           ///< |W - W^|_F / |W|_F; 0 for a zero weight
   std::optional<double> weighted_error;  ///< sqrt(tr(dW C dW^T) / tr(W C W^T)); none without input moments
   Convergence convergence;
-  std::vector<double> spectrum;          ///< singular values of what was truncated, descending
+  std::vector<double>
+      spectrum;  ///< singular values of what was truncated, descending: all, or the kept ones if only those were found
 };
 
 /// Parameters and bytes of a factorization.
@@ -62,9 +68,20 @@ class Decomposer {
  public:
   virtual ~Decomposer() = default;
 
-  /// @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms), DataError on NaN or
-  /// infinite weights or if required moments are missing
+  /// @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms), DataError on NaN
+  /// or infinite weights or if required moments are missing
   Decomposition decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const;
+
+  /// The same for a weight whose rows are spread over ranks: rank r passes the rows comm::block_range(rows, r, size),
+  /// [size of that range, cols], and every rank gets the same result. Statistics are the same on every rank.
+  /// Collective.
+  ///
+  /// Equal to the local form up to rounding: |W^ - W^'|_F about (eps32 + n eps64 s_1^2 / (s_k^2 - s_(k+1)^2)) |W^|_F.
+  /// Bits may depend on the number of ranks, and signs of factors with them.
+  /// @throws ConfigError if the kind has no distributed form or as above, both on all ranks; CollectiveError for what
+  /// is wrong with one rank's rows
+  Decomposition decompose(const comm::Communicator& communicator, const std::string& layer, ConstTensorView own_rows,
+                          Index rows, Index cols, const LayerStatistics& statistics) const;
 
   virtual std::string_view kind() const = 0;
   /// Whether LayerStatistics::input_moments are required.
@@ -81,16 +98,22 @@ class Decomposer {
   virtual double cost(Index rows, Index cols) const = 0;
 
  private:
+  void expect_moments(const std::string& layer, Index cols, const LayerStatistics& statistics) const;
   /// Fills factorization, spectrum and convergence.
-  virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const = 0;
+  virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
+                                     const LayerStatistics& statistics) const = 0;
+  /// The same on every rank. Collective. Throws ConfigError unless a kind has a distributed form.
+  virtual Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                                 ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                                 const LayerStatistics& statistics) const;
 };
 
 /// Sum of Kronecker products, nearest in the Frobenius norm: Σ_k A_k ⊗ B_k.
 ///
 ///   W: [m1*m2, n1*n2]    A_k: [m1, n1]    B_k: [m2, n2]
 ///
-/// The blocks of W become the rows of R(W): [m1*n1, m2*n2]; A_k and B_k are its leading singular vectors times the root of
-/// the singular value, reshaped; the entry of B_k that is largest in size is positive.
+/// The blocks of W become the rows of R(W): [m1*n1, m2*n2]; A_k and B_k are its leading singular vectors times the root
+/// of the singular value, reshaped; the entry of B_k that is largest in size is positive.
 ///
 /// Van Loan and Pitsianis, Approximation with Kronecker products, 1993.
 struct KroneckerOptions {
@@ -105,7 +128,8 @@ std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& op
 /// Truncated singular value decomposition U V.
 struct SvdOptions {
   std::optional<Index> truncation;  ///< singular triples that stay
-  std::optional<double> keep;       ///< or the share of the weight's parameters that stays: truncation = floor(keep m n / (m + n))
+  std::optional<double>
+      keep;  ///< or the share of the weight's parameters that stays: truncation = floor(keep m n / (m + n))
 };
 std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options);
 

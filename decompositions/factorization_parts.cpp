@@ -10,13 +10,15 @@ namespace {
 
 Tensor take_tensor(FactorizationParts& parts, const std::string& name) {
   const auto found = parts.tensors.find(name);
-  if (found == parts.tensors.end()) throw DataError(fmt::format("factorization '{}': tensor '{}' is missing", parts.kind, name));
+  if (found == parts.tensors.end())
+    throw DataError(fmt::format("factorization '{}': tensor '{}' is missing", parts.kind, name));
   return std::move(found->second);
 }
 
 FactorizationParts take_child(FactorizationParts& parts, const std::string& name) {
   const auto found = parts.children.find(name);
-  if (found == parts.children.end()) throw DataError(fmt::format("factorization '{}': part '{}' is missing", parts.kind, name));
+  if (found == parts.children.end())
+    throw DataError(fmt::format("factorization '{}': part '{}' is missing", parts.kind, name));
   return std::move(found->second);
 }
 
@@ -27,7 +29,9 @@ std::vector<Index> take_permutation(FactorizationParts& parts, const std::string
   return {values.begin(), values.end()};
 }
 
-void append_bytes(std::string& out, const void* data, std::size_t size) { out.append(static_cast<const char*>(data), size); }
+void append_bytes(std::string& out, const void* data, std::size_t size) {
+  out.append(static_cast<const char*>(data), size);
+}
 
 void append_count(std::string& out, Index value) { append_bytes(out, &value, sizeof value); }
 
@@ -103,7 +107,8 @@ class PartsReader {
   std::string text() { return std::string(take(count())); }
   Tensor tensor() {
     const Index type = number();
-    if (type != static_cast<Index>(DType::f32) && type != static_cast<Index>(DType::i32)) throw DataError(fmt::format("factorization: dtype {} of a factor", type));
+    if (type != static_cast<Index>(DType::f32) && type != static_cast<Index>(DType::i32))
+      throw DataError(fmt::format("factorization: dtype {} of a factor", type));
     std::vector<Index> shape(static_cast<std::size_t>(count()));
     Index size = size_of(static_cast<DType>(type));
     for (Index& extent : shape) size = checked_product(size, extent = number(), "factorization");
@@ -131,9 +136,11 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
   if (parts.kind == "permuted") {
     auto rows = take_permutation(parts, "rows");
     auto columns = take_permutation(parts, "columns");
-    return std::make_unique<Permuted>(make_factorization(take_child(parts, "inner")), std::move(rows), std::move(columns));
+    return std::make_unique<Permuted>(make_factorization(take_child(parts, "inner")), std::move(rows),
+                                      std::move(columns));
   }
-  throw DataError(fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted", parts.kind));
+  throw DataError(
+      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

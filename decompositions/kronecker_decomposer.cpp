@@ -4,6 +4,7 @@
 
 #include "decompositions/decomposer.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
@@ -12,7 +13,8 @@ namespace {
 class KroneckerDecomposer final : public Decomposer {
  public:
   explicit KroneckerDecomposer(const KroneckerOptions& options) : options_(options) {
-    if (options.num_terms < 1) throw ConfigError(fmt::format("kronecker: num_terms is {}, expected at least 1", options.num_terms));
+    if (options.num_terms < 1)
+      throw ConfigError(fmt::format("kronecker: num_terms is {}, expected at least 1", options.num_terms));
     expect_one("left_rows", options.left_rows, "right_rows", options.right_rows);
     expect_one("left_cols", options.left_cols, "right_cols", options.right_cols);
   }
@@ -21,7 +23,8 @@ class KroneckerDecomposer final : public Decomposer {
 
   Size size_of(const std::string& layer, Index rows, Index cols) const override {
     const auto shape = shape_of(layer, rows, cols);
-    const Index parameters = shape.num_terms * (shape.left_rows * shape.left_cols + shape.right_rows * shape.right_cols);
+    const Index parameters =
+        shape.num_terms * (shape.left_rows * shape.left_cols + shape.right_rows * shape.right_cols);
     return {parameters, 4 * parameters};
   }
 
@@ -45,36 +48,52 @@ class KroneckerDecomposer final : public Decomposer {
  private:
   static void expect_one(const char* left_name, Index left, const char* right_name, Index right) {
     if (left < 0 || right < 0 || (left > 0) == (right > 0)) {
-      throw ConfigError(fmt::format("kronecker: give either {} or {}, at least 1; found {} and {}", left_name, right_name, left, right));
+      throw ConfigError(fmt::format("kronecker: give either {} or {}, at least 1; found {} and {}", left_name,
+                                    right_name, left, right));
     }
   }
 
   /// Both extents of one axis from the one that is given.
-  static std::pair<Index, Index> split(const std::string& layer, const char* axis, Index extent, const char* left_name, Index left,
-                                       const char* right_name, Index right) {
+  static std::pair<Index, Index> split(const std::string& layer, const char* axis, Index extent, const char* left_name,
+                                       Index left, const char* right_name, Index right) {
     const Index given = left > 0 ? left : right;
     if (extent % given != 0) {
-      throw ConfigError(fmt::format("kronecker: {} of `{}` ({}) are not divisible by {} ({})", axis, layer, extent, left > 0 ? left_name : right_name, given));
+      throw ConfigError(fmt::format("kronecker: {} of `{}` ({}) are not divisible by {} ({})", axis, layer, extent,
+                                    left > 0 ? left_name : right_name, given));
     }
     return left > 0 ? std::pair(left, extent / left) : std::pair(extent / right, right);
   }
 
   kernels::KroneckerShape shape_of(const std::string& layer, Index rows, Index cols) const {
-    const auto [m1, m2] = split(layer, "rows", rows, "left_rows", options_.left_rows, "right_rows", options_.right_rows);
-    const auto [n1, n2] = split(layer, "columns", cols, "left_cols", options_.left_cols, "right_cols", options_.right_cols);
+    const auto [m1, m2] =
+        split(layer, "rows", rows, "left_rows", options_.left_rows, "right_rows", options_.right_rows);
+    const auto [n1, n2] =
+        split(layer, "columns", cols, "left_cols", options_.left_cols, "right_cols", options_.right_cols);
     const kernels::KroneckerShape shape{options_.num_terms, m1, n1, m2, n2};
     const Index possible = std::min(shape.left_rows * shape.left_cols, shape.right_rows * shape.right_cols);
     if (shape.num_terms > possible) {
-      throw ConfigError(fmt::format("kronecker: {} terms for `{}`, but factors of {} x {} and {} x {} allow at most {}", shape.num_terms, layer,
-                                    shape.left_rows, shape.left_cols, shape.right_rows, shape.right_cols, possible));
+      throw ConfigError(fmt::format("kronecker: {} terms for `{}`, but factors of {} x {} and {} x {} allow at most {}",
+                                    shape.num_terms, layer, shape.left_rows, shape.left_cols, shape.right_rows,
+                                    shape.right_cols, possible));
     }
     return shape;
   }
 
   Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics&) const override {
     const auto s = shape_of(layer, weight.rows, weight.cols);
-    const auto rearranged = rearrange(weight, s.left_rows, s.left_cols);
-    const auto svd = linalg::truncated_svd(rearranged, s.num_terms);
+    return from_triples(linalg::truncated_svd(rearrange(weight, s.left_rows, s.left_cols), s.num_terms), s);
+  }
+
+  Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                         ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                         const LayerStatistics&) const override {
+    const auto s = shape_of(layer, rows, cols);
+    const auto rearranged =
+        linalg::DistributedMatrix::from_rows(communicator, own_rows, rows, cols, {s.right_rows, s.right_cols});
+    return from_triples(linalg::truncated_svd(rearranged, s.num_terms), s);
+  }
+
+  static Decomposition from_triples(const linalg::Svd& svd, const kernels::KroneckerShape& s) {
     Tensor left(DType::f32, {s.left_rows, s.num_terms * s.left_cols});
     Tensor right(DType::f32, {s.num_terms, s.right_rows, s.right_cols});
     const auto a = left.matrix<float>();
@@ -83,14 +102,17 @@ class KroneckerDecomposer final : public Decomposer {
       const auto row = svd.vt.row(k);
       const auto largest = std::ranges::max_element(row, {}, [](double value) { return std::abs(value); });
       const double root = std::sqrt(svd.singular_values[static_cast<std::size_t>(k)]) * (*largest < 0 ? -1.0 : 1.0);
-      for (std::size_t i = 0; i < row.size(); ++i) b[static_cast<std::size_t>(k) * row.size() + i] = static_cast<float>(row[i] * root);
+      for (std::size_t i = 0; i < row.size(); ++i)
+        b[static_cast<std::size_t>(k) * row.size() + i] = static_cast<float>(row[i] * root);
       for (Index i = 0; i < s.left_rows; ++i) {
-        for (Index j = 0; j < s.left_cols; ++j) a(i, k * s.left_cols + j) = static_cast<float>(svd.u(i * s.left_cols + j, k) * root);
+        for (Index j = 0; j < s.left_cols; ++j)
+          a(i, k * s.left_cols + j) = static_cast<float>(svd.u(i * s.left_cols + j, k) * root);
       }
     }
     Decomposition result;
     result.factorization = std::make_unique<KroneckerSum>(std::make_unique<Dense>(std::move(left)), std::move(right));
     result.spectrum = svd.singular_values;
+    result.convergence = convergence_of(svd);
     return result;
   }
 
@@ -104,14 +126,16 @@ std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& op
 }
 
 Matrix<double> rearrange(ConstTensorView weight, Index left_rows, Index left_cols) {
-  KRONLAB_EXPECTS(weight.rows % left_rows == 0 && weight.cols % left_cols == 0, "{} x {} into {} x {} blocks", weight.rows, weight.cols, left_rows, left_cols);
+  KRONLAB_EXPECTS(weight.rows % left_rows == 0 && weight.cols % left_cols == 0, "{} x {} into {} x {} blocks",
+                  weight.rows, weight.cols, left_rows, left_cols);
   const Index right_rows = weight.rows / left_rows, right_cols = weight.cols / left_cols;
   const auto w = to_matrix<double>(weight);
   Matrix<double> rearranged(left_rows * left_cols, right_rows * right_cols);
   for (Index i = 0; i < left_rows; ++i) {
     for (Index u = 0; u < right_rows; ++u) {
       for (Index j = 0; j < left_cols; ++j) {
-        for (Index v = 0; v < right_cols; ++v) rearranged(i * left_cols + j, u * right_cols + v) = w(i * right_rows + u, j * right_cols + v);
+        for (Index v = 0; v < right_cols; ++v)
+          rearranged(i * left_cols + j, u * right_cols + v) = w(i * right_rows + u, j * right_cols + v);
       }
     }
   }

@@ -1,8 +1,9 @@
 #include "decompositions/kronecker_sum.hpp"
-#include "framework/tensor/scratch.hpp"
 
 #include <utility>
 #include <vector>
+
+#include "framework/tensor/scratch.hpp"
 
 namespace kronlab::decompositions {
 namespace {
@@ -18,7 +19,9 @@ kernels::KroneckerShape shape_of(const Factorization& left, const Tensor& right)
 
 KroneckerSum::KroneckerSum(std::unique_ptr<Factorization> left, Tensor right)
     : Factorization(left->rows() * right.shape().at(1), left->cols() / right.shape().at(0) * right.shape().at(2)),
-      left_(std::move(left)), right_(std::move(right)), shape_(shape_of(*left_, right_)) {}
+      left_(std::move(left)),
+      right_(std::move(right)),
+      shape_(shape_of(*left_, right_)) {}
 
 FactorizationParts KroneckerSum::parts() const {
   FactorizationParts parts{"kronecker-sum", {}, {}, {}};
@@ -28,11 +31,13 @@ FactorizationParts KroneckerSum::parts() const {
 }
 
 double KroneckerSum::cost_right_first(const kernels::KroneckerShape& s) {
-  return static_cast<double>(s.num_terms) * static_cast<double>(s.left_cols * s.right_rows) * static_cast<double>(s.right_cols + s.left_rows);
+  return static_cast<double>(s.num_terms) * static_cast<double>(s.left_cols * s.right_rows) *
+         static_cast<double>(s.right_cols + s.left_rows);
 }
 
 double KroneckerSum::cost_left_first(const kernels::KroneckerShape& s) {
-  return static_cast<double>(s.num_terms) * static_cast<double>(s.left_rows * s.right_cols) * static_cast<double>(s.left_cols + s.right_rows);
+  return static_cast<double>(s.num_terms) * static_cast<double>(s.left_rows * s.right_cols) *
+         static_cast<double>(s.left_cols + s.right_rows);
 }
 
 bool KroneckerSum::is_left_first() const {
@@ -63,7 +68,8 @@ void KroneckerSum::apply_left_first(ConstTensorView x, TensorView y, linalg::Wri
   }
   const ConstTensorView factors = x.dtype == DType::f32 ? left.view() : std::as_const(converted).view();
   for (Index k = 0; k < s.num_terms; ++k) {
-    linalg::gemm(linalg::Transpose::no, columns, linalg::Transpose::yes, factors.block(0, k * s.left_cols, s.left_rows, s.left_cols), 0.0,
+    linalg::gemm(linalg::Transpose::no, columns, linalg::Transpose::yes,
+                 factors.block(0, k * s.left_cols, s.left_rows, s.left_cols), 0.0,
                  product.block(0, k * s.left_rows, columns.rows, s.left_rows));
   }
   Tensor transposed(DType::f32, {s.num_terms, s.right_cols, s.right_rows});
@@ -72,7 +78,8 @@ void KroneckerSum::apply_left_first(ConstTensorView x, TensorView y, linalg::Wri
   for (Index k = 0; k < s.num_terms; ++k) {
     for (Index u = 0; u < s.right_rows; ++u) {
       for (Index v = 0; v < s.right_cols; ++v) {
-        bt[static_cast<std::size_t>((k * s.right_cols + v) * s.right_rows + u)] = b[static_cast<std::size_t>((k * s.right_rows + u) * s.right_cols + v)];
+        bt[static_cast<std::size_t>((k * s.right_cols + v) * s.right_rows + u)] =
+            b[static_cast<std::size_t>((k * s.right_rows + u) * s.right_cols + v)];
       }
     }
   }
@@ -106,14 +113,16 @@ void KroneckerSum::do_gather_rows(std::span<const std::int32_t> ids, TensorView 
     const Index u = ids[static_cast<std::size_t>(i)] % s.right_rows;
     for (Index k = 0; k < s.num_terms; ++k) {
       for (Index v = 0; v < s.right_cols; ++v) {
-        row.values<float>()[static_cast<std::size_t>(k * s.right_cols + v)] = right_.values<float>()[static_cast<std::size_t>((k * s.right_rows + u) * s.right_cols + v)];
+        row.values<float>()[static_cast<std::size_t>(k * s.right_cols + v)] =
+            right_.values<float>()[static_cast<std::size_t>((k * s.right_rows + u) * s.right_cols + v)];
       }
     }
     if (s.right_rows == 1) {  // one row of B for all: the whole batch at once
       kernels::expand_right(single, row.view(), factors, out, false);
       return;
     }
-    kernels::expand_right(single, row.view(), ConstTensorView(factors).block(i, 0, 1, factors.cols), out.block(i, 0, 1, out.cols), false);
+    kernels::expand_right(single, row.view(), ConstTensorView(factors).block(i, 0, 1, factors.cols),
+                          out.block(i, 0, 1, out.cols), false);
   }
 }
 

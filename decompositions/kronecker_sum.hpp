@@ -7,9 +7,9 @@ namespace kronlab::decompositions {
 
 /// W^ = Σ_k A_k ⊗ B_k with A_k: [m1, n1], B_k: [m2, n2], W^: [m1 m2, n1 n2].
 ///
-/// The left factors stand side by side in one matrix [A_1 ... A_r]: [m1, r n1], itself a Factorization, so that it may be
-/// factorised again (TQCompressor's embedding). Applied right factors first (one product with the left matrix) or, for a
-/// dense left matrix, left factors first, whichever needs fewer multiplications.
+/// The left factors stand side by side in one matrix [A_1 ... A_r]: [m1, r n1], itself a Factorization, so that it may
+/// be factorised again (TQCompressor's embedding). Applied right factors first (one product with the left matrix) or,
+/// for a dense left matrix, left factors first, whichever needs fewer multiplications.
 class KroneckerSum final : public Factorization {
  public:
   /// right: f32 [num_terms, m2, n2]

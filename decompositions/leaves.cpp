@@ -14,13 +14,18 @@ FactorizationParts Dense::parts() const {
 }
 
 void Dense::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const { operator_.apply(x, y, write); }
-void Dense::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const { operator_.apply_adjoint(y, x, write); }
+void Dense::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
+  operator_.apply_adjoint(y, x, write);
+}
 void Dense::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const { operator_.gather_rows(ids, out); }
-void Dense::do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const { operator_.apply_slice(x, first_row, y); }
+void Dense::do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const {
+  operator_.apply_slice(x, first_row, y);
+}
 
 LowRank::LowRank(Tensor left, Tensor right)
     : Factorization(left.rows(), right.cols()), left_(std::move(left)), right_(std::move(right)) {
-  KRONLAB_EXPECTS(left_.cols() == right_.rows(), "low rank: left has {} columns, right {} rows", left_.cols(), right_.rows());
+  KRONLAB_EXPECTS(left_.cols() == right_.rows(), "low rank: left has {} columns, right {} rows", left_.cols(),
+                  right_.rows());
 }
 
 FactorizationParts LowRank::parts() const {

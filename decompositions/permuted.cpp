@@ -19,16 +19,21 @@ Tensor as_tensor(const std::vector<Index>& order) {
 }  // namespace
 
 void expect_permutation(const std::vector<Index>& order, Index n, const char* what) {
-  if (static_cast<Index>(order.size()) != n) throw DataError(fmt::format("{}: {} entries, expected a permutation of {}", what, order.size(), n));
+  if (static_cast<Index>(order.size()) != n)
+    throw DataError(fmt::format("{}: {} entries, expected a permutation of {}", what, order.size(), n));
   std::vector<bool> seen(order.size());
   for (const Index i : order) {
-    if (i < 0 || i >= n || seen[static_cast<std::size_t>(i)]) throw DataError(fmt::format("{}: {} is out of range or there twice, expected a permutation of {}", what, i, n));
+    if (i < 0 || i >= n || seen[static_cast<std::size_t>(i)])
+      throw DataError(fmt::format("{}: {} is out of range or there twice, expected a permutation of {}", what, i, n));
     seen[static_cast<std::size_t>(i)] = true;
   }
 }
 
 Permuted::Permuted(std::unique_ptr<Factorization> inner, std::vector<Index> rows, std::vector<Index> columns)
-    : Factorization(inner->rows(), inner->cols()), inner_(std::move(inner)), rows_(std::move(rows)), columns_(std::move(columns)) {
+    : Factorization(inner->rows(), inner->cols()),
+      inner_(std::move(inner)),
+      rows_(std::move(rows)),
+      columns_(std::move(columns)) {
   if (!rows_.empty()) expect_permutation(rows_, inner_->rows(), "row permutation");
   if (!columns_.empty()) expect_permutation(columns_, inner_->cols(), "column permutation");
 }
@@ -75,7 +80,8 @@ void Permuted::do_gather_rows(std::span<const std::int32_t> ids, TensorView out)
   std::vector<std::int32_t> inner_ids(ids.begin(), ids.end());
   if (!rows_.empty()) {
     std::vector<std::int32_t> position(rows_.size());
-    for (std::size_t i = 0; i < rows_.size(); ++i) position[static_cast<std::size_t>(rows_[i])] = static_cast<std::int32_t>(i);
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      position[static_cast<std::size_t>(rows_[i])] = static_cast<std::int32_t>(i);
     for (auto& id : inner_ids) id = position[static_cast<std::size_t>(id)];
   }
   if (columns_.empty()) return inner_->gather_rows(inner_ids, out);

@@ -19,8 +19,10 @@ std::unique_ptr<Decomposer> at_place(const StrictTable& table, const Make& make)
 
 std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
   KroneckerOptions options;
-  for (const auto& [name, member] : {std::pair{"left_rows", &options.left_rows}, {"left_cols", &options.left_cols},
-                                     {"right_rows", &options.right_rows}, {"right_cols", &options.right_cols}}) {
+  for (const auto& [name, member] : {std::pair{"left_rows", &options.left_rows},
+                                     {"left_cols", &options.left_cols},
+                                     {"right_rows", &options.right_rows},
+                                     {"right_cols", &options.right_cols}}) {
     *member = t.find_integer(name, {.least = 1}).value_or(0);
   }
   options.num_terms = t.integer("num_terms", 1, {.least = 1});
@@ -67,7 +69,8 @@ std::unique_ptr<Decomposer> decomposer_from(const StrictTable& table) { return d
 ConfiguredSearch search_from(const StrictTable& table) {
   ConfiguredSearch result;
   result.search = searches().make(table);
-  result.weighting = table.choice("weighting", {"none", "inputs"}, "none") == "inputs" ? Weighting::inputs : Weighting::none;
+  result.weighting =
+      table.choice("weighting", {"none", "inputs"}, "none") == "inputs" ? Weighting::inputs : Weighting::none;
   result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
   result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
   return result;

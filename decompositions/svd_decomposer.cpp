@@ -3,18 +3,23 @@
 #include <utility>
 
 #include "decompositions/decomposer.hpp"
+#include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
 namespace {
 
-Index truncation_of(const SvdOptions& options, std::string_view kind, const std::string& layer, Index rows, Index cols) {
+Index truncation_of(const SvdOptions& options, std::string_view kind, const std::string& layer, Index rows,
+                    Index cols) {
   const Index possible = std::min(rows, cols);
-  const Index truncation = options.truncation ? *options.truncation
-                                              : static_cast<Index>(std::floor(*options.keep * static_cast<double>(rows) * static_cast<double>(cols) / static_cast<double>(rows + cols)));
+  const Index truncation =
+      options.truncation ? *options.truncation
+                         : static_cast<Index>(std::floor(*options.keep * static_cast<double>(rows) *
+                                                         static_cast<double>(cols) / static_cast<double>(rows + cols)));
   if (truncation < 1 || truncation > possible) {
-    throw ConfigError(fmt::format("{}: truncation {} for `{}` ({} x {}), expected 1 to {}", kind, truncation, layer, rows, cols, possible));
+    throw ConfigError(fmt::format("{}: truncation {} for `{}` ({} x {}), expected 1 to {}", kind, truncation, layer,
+                                  rows, cols, possible));
   }
   return truncation;
 }
@@ -32,6 +37,7 @@ Decomposition balanced(const linalg::Svd& svd) {
   Decomposition result;
   result.factorization = std::make_unique<LowRank>(std::move(left), std::move(right));
   result.spectrum = svd.singular_values;
+  result.convergence = convergence_of(svd);
   return result;
 }
 
@@ -56,7 +62,9 @@ class LowRankDecomposer : public Decomposer {
   }
 
  protected:
-  Index truncation(const std::string& layer, Index rows, Index cols) const { return truncation_of(options_, kind_, layer, rows, cols); }
+  Index truncation(const std::string& layer, Index rows, Index cols) const {
+    return truncation_of(options_, kind_, layer, rows, cols);
+  }
 
  private:
   SvdOptions options_;
@@ -72,29 +80,58 @@ class SvdDecomposer final : public LowRankDecomposer {
     const auto w = to_matrix<double>(weight);
     return balanced(linalg::truncated_svd(w, truncation(layer, weight.rows, weight.cols)));
   }
+  Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                         ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                         const LayerStatistics&) const override {
+    const Index kept = truncation(layer, rows, cols);
+    return balanced(
+        linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own_rows, rows, cols), kept));
+  }
 };
 
 class WhitenedSvdDecomposer final : public LowRankDecomposer {
  public:
-  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options) : LowRankDecomposer(options.size, "whitened-svd"), damping_(options.damping) {
-    if (!(options.damping >= 0)) throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
+  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options)
+      : LowRankDecomposer(options.size, "whitened-svd"), damping_(options.damping) {
+    if (!(options.damping >= 0))
+      throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
   }
   bool needs_input_moments() const override { return true; }
 
  private:
-  Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const override {
-    Matrix<double> l;
+  Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
+                             const LayerStatistics& statistics) const override {
+    const auto l = cholesky(layer, statistics);
+    auto svd =
+        linalg::truncated_svd(whitened(to_matrix<double>(weight), l), truncation(layer, weight.rows, weight.cols));
+    linalg::solve_right_lower(l, svd.vt);
+    return balanced(svd);
+  }
+
+  /// Only the columns mix in W L, so each rank whitens its own rows.
+  Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
+                                         ConstMatrixView<double> own_rows, Index rows, Index cols,
+                                         const LayerStatistics& statistics) const override {
+    const Index kept = truncation(layer, rows, cols);
+    const auto l = comm::coordinate(communicator, [&] { return cholesky(layer, statistics); });
+    const auto own = whitened(own_rows, l);
+    auto svd = linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own, rows, cols), kept);
+    linalg::solve_right_lower(l, svd.vt);
+    return balanced(svd);
+  }
+
+  Matrix<double> cholesky(const std::string& layer, const LayerStatistics& statistics) const {
     try {
-      l = linalg::damped_cholesky(statistics.input_moments, damping_);
+      return linalg::damped_cholesky(statistics.input_moments, damping_);
     } catch (const DataError& error) {
       throw DataError(fmt::format("layer `{}`: {}", layer, error.what()));
     }
-    const auto w = to_matrix<double>(weight);
-    Matrix<double> whitened(w.rows(), w.cols());
-    linalg::gemm(linalg::Transpose::no, w.view(), linalg::Transpose::no, std::as_const(l).view(), 0.0, whitened.view());
-    auto svd = linalg::truncated_svd(whitened, truncation(layer, weight.rows, weight.cols));
-    linalg::solve_right_lower(l, svd.vt);
-    return balanced(svd);
+  }
+
+  static Matrix<double> whitened(ConstMatrixView<double> w, const Matrix<double>& l) {
+    Matrix<double> product(w.rows, w.cols);
+    linalg::gemm(linalg::Transpose::no, w, linalg::Transpose::no, l.view(), 0.0, product.view());
+    return product;
   }
 
   double damping_;
@@ -102,7 +139,9 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
 
 }  // namespace
 
-std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options) { return std::make_unique<SvdDecomposer>(options); }
+std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options) {
+  return std::make_unique<SvdDecomposer>(options);
+}
 
 std::unique_ptr<Decomposer> make_whitened_svd_decomposer(const WhitenedSvdOptions& options) {
   return std::make_unique<WhitenedSvdDecomposer>(options);

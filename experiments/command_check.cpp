@@ -24,8 +24,10 @@ double estimated_core_seconds(const ExperimentSpec& spec, const CompressionPlan&
     const auto bytes = std::filesystem::file_size(evaluation.path, unknown);
     const double all = unknown ? 300'000.0 : static_cast<double>(bytes) / 4.5;
     const double wanted = static_cast<double>(evaluation.max_windows * evaluation.protocol.window);
-    const double repeats = static_cast<double>(evaluation.protocol.window) / static_cast<double>(evaluation.protocol.stride);
-    work += (wanted > 0 ? std::min(wanted, all) : all) * repeats * parameters * static_cast<double>(1 + spec.stages.size());
+    const double repeats =
+        static_cast<double>(evaluation.protocol.window) / static_cast<double>(evaluation.protocol.stride);
+    work +=
+        (wanted > 0 ? std::min(wanted, all) : all) * repeats * parameters * static_cast<double>(1 + spec.stages.size());
   }
   if (spec.calibration) work += 2.0 * static_cast<double>(spec.calibration->text.tokens) * parameters;
   for (const auto& stage : plan.stages) {
@@ -35,7 +37,9 @@ double estimated_core_seconds(const ExperimentSpec& spec, const CompressionPlan&
 }
 
 json to_json(const ModelSize& size) {
-  return {{"parameters", size.parameters}, {"parameters_without_head", size.parameters_without_head}, {"stored_bytes", size.stored_bytes}};
+  return {{"parameters", size.parameters},
+          {"parameters_without_head", size.parameters_without_head},
+          {"stored_bytes", size.stored_bytes}};
 }
 
 json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan) {
@@ -43,25 +47,38 @@ json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const Compr
   for (const auto& stage : plan.stages) {
     json layers = json::array();
     for (const auto& layer : stage.layers) {
-      layers.push_back({{"name", layer.name}, {"rows", layer.rows}, {"cols", layer.cols}, {"parameters_before", layer.parameters_before},
-                        {"parameters_after", layer.parameters_after}, {"bytes_after", layer.bytes_after}});
+      layers.push_back({{"name", layer.name},
+                        {"rows", layer.rows},
+                        {"cols", layer.cols},
+                        {"parameters_before", layer.parameters_before},
+                        {"parameters_after", layer.parameters_after},
+                        {"bytes_after", layer.bytes_after}});
     }
-    stages.push_back({{"name", stage.name}, {"method", stage.method}, {"layers", layers}, {"after", to_json(stage.after)}});
+    stages.push_back(
+        {{"name", stage.name}, {"method", stage.method}, {"layers", layers}, {"after", to_json(stage.after)}});
   }
-  return {{"label", run.label}, {"parameters", run.parameters}, {"model", spec.model.path}, {"teacher", to_json(plan.teacher)},
-          {"dense", to_json(plan.dense)}, {"stages", stages}, {"memory_bytes_per_rank", plan.estimated_memory_bytes(spec)},
+  return {{"label", run.label},
+          {"parameters", run.parameters},
+          {"model", spec.model.path},
+          {"teacher", to_json(plan.teacher)},
+          {"dense", to_json(plan.dense)},
+          {"stages", stages},
+          {"memory_bytes_per_rank", plan.estimated_memory_bytes(spec)},
           {"core_seconds", estimated_core_seconds(spec, plan)}};
 }
 
 std::string grouped(Index number) {
   std::string digits = std::to_string(number);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<std::size_t>(at), ",");
   return digits;
 }
 
 std::string size_text(const ModelSize& size) {
-  std::string text = fmt::format("{} parameters, {:.1f} MB", grouped(size.parameters), static_cast<double>(size.stored_bytes) / 1e6);
-  if (size.parameters_without_head != size.parameters) text += fmt::format(" ({} without the head)", grouped(size.parameters_without_head));
+  std::string text =
+      fmt::format("{} parameters, {:.1f} MB", grouped(size.parameters), static_cast<double>(size.stored_bytes) / 1e6);
+  if (size.parameters_without_head != size.parameters)
+    text += fmt::format(" ({} without the head)", grouped(size.parameters_without_head));
   return text;
 }
 
@@ -74,13 +91,16 @@ void print(const config::RunSpec& run, const ExperimentSpec& spec, const Compres
     std::size_t width = 5;
     for (const auto& layer : stage.layers) width = std::max(width, layer.name.size());
     for (const auto& layer : stage.layers) {
-      fmt::print("    {:<{}}  {:>6} x {:<6}  {:>12} -> {:>12}  {:5.1f} %\n", layer.name, width, layer.rows, layer.cols, grouped(layer.parameters_before),
-                 grouped(layer.parameters_after), 100.0 * static_cast<double>(layer.parameters_after) / static_cast<double>(layer.parameters_before));
+      fmt::print("    {:<{}}  {:>6} x {:<6}  {:>12} -> {:>12}  {:5.1f} %\n", layer.name, width, layer.rows, layer.cols,
+                 grouped(layer.parameters_before), grouped(layer.parameters_after),
+                 100.0 * static_cast<double>(layer.parameters_after) / static_cast<double>(layer.parameters_before));
     }
     fmt::print("    model after it: {}\n", size_text(stage.after));
   }
-  for (const auto& evaluation : spec.evaluations) fmt::print("  evaluate on {}: {}\n", evaluation.name, evaluation.protocol.name());
-  fmt::print("  estimated: {:.1f} GB of memory per rank, {} on one core at {:.0f} GFLOP/s\n\n", static_cast<double>(plan.estimated_memory_bytes(spec)) / 1e9,
+  for (const auto& evaluation : spec.evaluations)
+    fmt::print("  evaluate on {}: {}\n", evaluation.name, evaluation.protocol.name());
+  fmt::print("  estimated: {:.1f} GB of memory per rank, {} on one core at {:.0f} GFLOP/s\n\n",
+             static_cast<double>(plan.estimated_memory_bytes(spec)) / 1e9,
              format_duration(estimated_core_seconds(spec, plan)), 2 * assumed_rate / 1e9);
 }
 
@@ -90,23 +110,23 @@ int check(const comm::Communicator& world, const CheckArguments& arguments) {
   const auto runs = load_sweep(world, arguments.sweep);
   const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
   comm::coordinate(world, std::function<void()>([&] {
-    if (!world.is_root()) return;
-    json all = json::array();
-    for (const auto& run : runs) {
-      const auto spec = ExperimentSpec::read(run.config, folder);
-      const auto plan = CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
-      if (arguments.as_json) {
-        all.push_back(to_json(run, spec, plan));
-      } else {
-        print(run, spec, plan);
-      }
-    }
-    if (arguments.as_json) {
-      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"runs", all}}.dump(2));
-    } else {
-      fmt::print("{}: {} run(s), all can be done\n", arguments.sweep.file, runs.size());
-    }
-  }));
+                     if (!world.is_root()) return;
+                     json all = json::array();
+                     for (const auto& run : runs) {
+                       const auto spec = ExperimentSpec::read(run.config, folder);
+                       const auto plan = CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
+                       if (arguments.as_json) {
+                         all.push_back(to_json(run, spec, plan));
+                       } else {
+                         print(run, spec, plan);
+                       }
+                     }
+                     if (arguments.as_json) {
+                       fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"runs", all}}.dump(2));
+                     } else {
+                       fmt::print("{}: {} run(s), all can be done\n", arguments.sweep.file, runs.size());
+                     }
+                   }));
   return 0;
 }
 

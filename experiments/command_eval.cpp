@@ -19,11 +19,14 @@ eval::Protocol protocol_of(const EvalArguments& a) {
   return protocol;
 }
 
-void print(const EvalArguments& a, const eval::Protocol& protocol, const eval::Evaluation& e, const std::string& model_hash, const std::string& data_hash) {
+void print(const EvalArguments& a, const eval::Protocol& protocol, const eval::Evaluation& e,
+           const std::string& model_hash, const std::string& data_hash) {
   if (a.as_json) {
-    const nlohmann::json result = {{"perplexity", e.perplexity}, {"mean_nll", e.mean_nll}, {"standard_error", e.standard_error},
-                                   {"predicted_tokens", e.predicted_tokens}, {"windows", e.num_windows}, {"tokens_per_second", e.tokens_per_second()},
-                                   {"precision", a.precision}, {"protocol", protocol.name()}, {"model_hash", model_hash}, {"data_hash", data_hash}};
+    const nlohmann::json result = {{"perplexity", e.perplexity},         {"mean_nll", e.mean_nll},
+                                   {"standard_error", e.standard_error}, {"predicted_tokens", e.predicted_tokens},
+                                   {"windows", e.num_windows},           {"tokens_per_second", e.tokens_per_second()},
+                                   {"precision", a.precision},           {"protocol", protocol.name()},
+                                   {"model_hash", model_hash},           {"data_hash", data_hash}};
     fmt::print("{}\n", result.dump(2));
     return;
   }
@@ -48,11 +51,12 @@ int eval(const comm::Communicator& world, const EvalArguments& arguments) {
   const std::string name = std::filesystem::path(arguments.text).filename().string();
   const auto text = tokenised_text(world, access, name, arguments.text, protocol.join);
   const auto model = comm::coordinate(world, [&] { return access.load(); });
-  const auto result = eval::evaluate(world, model, text, protocol, arguments.max_windows, precision, "evaluating " + name);
+  const auto result =
+      eval::evaluate(world, model, text, protocol, arguments.max_windows, precision, "evaluating " + name);
   const std::string data_hash = hash_of_file(world, arguments.text);
   comm::coordinate(world, std::function<void()>([&] {
-    if (world.is_root()) print(arguments, protocol, result, access.files().hash(), data_hash);
-  }));
+                     if (world.is_root()) print(arguments, protocol, result, access.files().hash(), data_hash);
+                   }));
   return 0;
 }
 

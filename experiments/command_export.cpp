@@ -15,7 +15,8 @@ Factors last_factors(const fs::path& run_folder) {
   std::size_t stage = 0;
   const auto folder = [&](std::size_t number) { return run_folder / "checkpoints" / fmt::format("stage-{}", number); };
   while (fs::exists(folder(stage) / "DONE")) ++stage;
-  if (stage == 0) throw ConfigError(fmt::format("run '{}' has no finished stage to export", run_folder.filename().string()));
+  if (stage == 0)
+    throw ConfigError(fmt::format("run '{}' has no finished stage to export", run_folder.filename().string()));
   return read_factors((folder(stage - 1) / "factors.safetensors").string());
 }
 
@@ -25,7 +26,8 @@ void write(const ExportArguments& arguments) {
   if (const auto state = run.status().state; state != storage::RunState::done) {
     log_warning(fmt::format("run {} is {}: exporting its last finished stage", run.id(), storage::to_string(state)));
   }
-  const auto spec = ExperimentSpec::read(config::parse_toml(run.description().config_toml, (run_folder / "config.toml").string()), ".");
+  const auto spec = ExperimentSpec::read(
+      config::parse_toml(run.description().config_toml, (run_folder / "config.toml").string()), ".");
   const ModelAccess access(spec.model.path);
   auto model = access.load();
   if (spec.model.head == ModelSpec::Head::untied) model.untie_head();
@@ -41,8 +43,8 @@ void write(const ExportArguments& arguments) {
 
 int export_model(const comm::Communicator& world, const ExportArguments& arguments) {
   comm::coordinate(world, std::function<void()>([&] {
-    if (world.is_root()) write(arguments);
-  }));
+                     if (world.is_root()) write(arguments);
+                   }));
   return 0;
 }
 

@@ -30,14 +30,15 @@ Ended run_one(const comm::Communicator& world, const config::RunSpec& spec, cons
 }
 
 /// A file that cannot work is refused before any run of it starts.
-void expect_all_can_be_done(const comm::Communicator& world, const std::vector<config::RunSpec>& runs, const std::string& folder) {
+void expect_all_can_be_done(const comm::Communicator& world, const std::vector<config::RunSpec>& runs,
+                            const std::string& folder) {
   comm::coordinate(world, std::function<void()>([&] {
-    if (!world.is_root()) return;
-    for (const auto& run : runs) {
-      const auto spec = ExperimentSpec::read(run.config, folder);
-      CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
-    }
-  }));
+                     if (!world.is_root()) return;
+                     for (const auto& run : runs) {
+                       const auto spec = ExperimentSpec::read(run.config, folder);
+                       CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
+                     }
+                   }));
 }
 
 void print_json(const std::vector<Ended>& all) {
@@ -73,20 +74,22 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
     all.push_back(run_one(world, specs[i], options));
     const double elapsed_s = now_s() - started_s;
     const auto left = static_cast<double>(specs.size() - i - 1) / static_cast<double>(i + 1) * elapsed_s;
-    if (i + 1 < specs.size()) log_info(fmt::format("{} of {} runs after {}, about {} left", i + 1, specs.size(), format_duration(elapsed_s), format_duration(left)));
+    if (i + 1 < specs.size())
+      log_info(fmt::format("{} of {} runs after {}, about {} left", i + 1, specs.size(), format_duration(elapsed_s),
+                           format_duration(left)));
   }
   comm::coordinate(world, std::function<void()>([&] {
-    if (!world.is_root()) return;
-    if (arguments.as_json) return print_json(all);
-    std::vector<std::string> ids;
-    for (const auto& ended : all) {
-      if (ended.error.empty()) ids.push_back(ended.summary.id);
-    }
-    fmt::print("{}", summary_table(arguments.store, ids));
-    for (const auto& ended : all) {
-      if (!ended.error.empty()) fmt::print("failed: {}: {}\n", ended.summary.label, ended.error);
-    }
-  }));
+                     if (!world.is_root()) return;
+                     if (arguments.as_json) return print_json(all);
+                     std::vector<std::string> ids;
+                     for (const auto& ended : all) {
+                       if (ended.error.empty()) ids.push_back(ended.summary.id);
+                     }
+                     fmt::print("{}", summary_table(arguments.store, ids));
+                     for (const auto& ended : all) {
+                       if (!ended.error.empty()) fmt::print("failed: {}: {}\n", ended.summary.label, ended.error);
+                     }
+                   }));
   return code_of(all);
 }
 

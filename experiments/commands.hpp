@@ -9,7 +9,8 @@
 
 namespace kronlab::experiments {
 
-// The commands of `kronlab`, one function each. Each returns its exit code; standard output belongs to results. Collective.
+// The commands of `kronlab`, one function each. Each returns its exit code; standard output belongs to results.
+// Collective.
 
 /// A sweep's file and what the command line changes in it.
 struct SweepArguments {

@@ -30,11 +30,15 @@ struct Arguments {
 
 void add_sweep(CLI::App& command, SweepArguments& sweep) {
   command.add_option("FILE", sweep.file, "TOML file of an experiment or a sweep")->required();
-  command.add_option("--set", sweep.overrides, "key=value: puts a value into the file, e.g. --set model.path=models/gpt2")->allow_extra_args(false)->take_all();
+  command
+      .add_option("--set", sweep.overrides, "key=value: puts a value into the file, e.g. --set model.path=models/gpt2")
+      ->allow_extra_args(false)
+      ->take_all();
 }
 
 CLI::App* add_check(CLI::App& app, CheckArguments& a) {
-  auto* command = app.add_subcommand("check", "print the plan of every run: layers, shapes, parameters, bytes, memory; computes nothing");
+  auto* command = app.add_subcommand(
+      "check", "print the plan of every run: layers, shapes, parameters, bytes, memory; computes nothing");
   add_sweep(*command, a.sweep);
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
   return command;
@@ -54,12 +58,24 @@ CLI::App* add_eval(CLI::App& app, EvalArguments& a) {
   command->add_option("--text", a.text, "text file, UTF-8")->required();
   command->add_option("--window", a.window, "tokens of one forward pass")->capture_default_str();
   command->add_option("--stride", a.stride, "tokens from one window to the next (default: the window)");
-  command->add_option("--join", a.join, "none: the text as it is; rows: its lines joined by blank lines")->check(CLI::IsMember({"none", "rows"}))->capture_default_str();
-  command->add_option("--average", a.average, "over tokens or over windows")->check(CLI::IsMember({"tokens", "windows"}))->capture_default_str();
-  command->add_option("--tail", a.tail, "the last, shorter window")->check(CLI::IsMember({"keep", "drop"}))->capture_default_str();
-  command->add_option("--normaliser", a.normaliser, "perplexity per token or per word")->check(CLI::IsMember({"token", "word"}))->capture_default_str();
-  command->add_option("--max-windows", a.max_windows, "only the first windows (0: all)")->check(CLI::NonNegativeNumber)->capture_default_str();
-  command->add_option("--precision", a.precision, "fp32, bf16 or fp64")->check(CLI::IsMember({"fp32", "bf16", "fp64"}))->capture_default_str();
+  command->add_option("--join", a.join, "none: the text as it is; rows: its lines joined by blank lines")
+      ->check(CLI::IsMember({"none", "rows"}))
+      ->capture_default_str();
+  command->add_option("--average", a.average, "over tokens or over windows")
+      ->check(CLI::IsMember({"tokens", "windows"}))
+      ->capture_default_str();
+  command->add_option("--tail", a.tail, "the last, shorter window")
+      ->check(CLI::IsMember({"keep", "drop"}))
+      ->capture_default_str();
+  command->add_option("--normaliser", a.normaliser, "perplexity per token or per word")
+      ->check(CLI::IsMember({"token", "word"}))
+      ->capture_default_str();
+  command->add_option("--max-windows", a.max_windows, "only the first windows (0: all)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--precision", a.precision, "fp32, bf16 or fp64")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp64"}))
+      ->capture_default_str();
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
   return command;
 }
@@ -79,11 +95,14 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
   Arguments a;
   a.run.store = a.export_model.store = default_store();
   a.run.command_line.assign(argv, argv + argc);
-  CLI::App app("kronlab compresses language models with tensor decompositions and measures what that costs.\n"
-               "Alone or under mpirun -n N. Exit codes: 0 done, 1 some run failed, 2 configuration or data, 75 stopped after a checkpoint.");
+  CLI::App app(
+      "kronlab compresses language models with tensor decompositions and measures what that costs.\n"
+      "Alone or under mpirun -n N. Exit codes: 0 done, 1 some run failed, 2 configuration or data, 75 stopped after a "
+      "checkpoint.");
   app.require_subcommand(1);
   app.set_version_flag("--version", KRONLAB_VERSION);
-  app.add_flag("--oversubscribe", a.oversubscribe, "more threads than cores are meant")->envname("KRONLAB_OVERSUBSCRIBE");
+  app.add_flag("--oversubscribe", a.oversubscribe, "more threads than cores are meant")
+      ->envname("KRONLAB_OVERSUBSCRIBE");
   app.fallthrough();
   const std::pair<CLI::App*, std::function<int()>> commands[] = {
       {add_check(app, a.check), [&] { return check(world, a.check); }},
@@ -97,7 +116,8 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
     const int code = world.is_root() ? app.exit(error) : error.get_exit_code();
     return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
-  a.run.threads = comm::threads_per_rank(world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
+  a.run.threads = comm::threads_per_rank(
+      world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
   omp_set_num_threads(a.run.threads);
   for (const auto& [command, action] : commands) {
     if (command->parsed()) return action();

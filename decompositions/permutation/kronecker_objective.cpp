@@ -24,7 +24,8 @@ Matrix<double> KroneckerObjective::gram(const std::vector<Index>& rows, const st
   for (Index i = 0; i < weight_.rows; ++i) {
     const auto row = weight_.row(rows[static_cast<std::size_t>(i)]);
     for (Index j = 0; j < weight_.cols; ++j) {
-      rearranged(i / m2 * n1 + j / n2, i % m2 * n2 + j % n2) = row[static_cast<std::size_t>(columns[static_cast<std::size_t>(j)])];
+      rearranged(i / m2 * n1 + j / n2, i % m2 * n2 + j % n2) =
+          row[static_cast<std::size_t>(columns[static_cast<std::size_t>(j)])];
     }
   }
   Matrix<double> g(m2 * n2, m2 * n2);
@@ -65,8 +66,9 @@ SwapEngine::SwapEngine(ConstMatrixView<double> elements, Index group, Index othe
   Matrix<double> product(size_, size_);
   for (Index s = 0; s < other_group; ++s) {
     for (Index t = 0; t < other_group; ++t) {
-      linalg::gemm(linalg::Transpose::no, std::as_const(parts[static_cast<std::size_t>(s)]).view(), linalg::Transpose::yes,
-                   std::as_const(parts[static_cast<std::size_t>(t)]).view(), 0.0, product.view());
+      linalg::gemm(linalg::Transpose::no, std::as_const(parts[static_cast<std::size_t>(s)]).view(),
+                   linalg::Transpose::yes, std::as_const(parts[static_cast<std::size_t>(t)]).view(), 0.0,
+                   product.view());
       convert(std::as_const(product).view(), k_.emplace_back(size_, size_).view());
     }
   }
@@ -79,7 +81,8 @@ SwapEngine::SwapEngine(ConstMatrixView<double> elements, Index group, Index othe
 
 void SwapEngine::refresh(const Matrix<double>& projector, std::vector<Index> order) {
   order_ = std::move(order);
-  for (std::size_t place = 0; place < order_.size(); ++place) slot_[static_cast<std::size_t>(order_[place])] = static_cast<Index>(place);
+  for (std::size_t place = 0; place < order_.size(); ++place)
+    slot_[static_cast<std::size_t>(order_[place])] = static_cast<Index>(place);
   float largest = 0;
   for (Index u = 0; u < group_; ++u) {
     for (Index v = 0; v < group_; ++v) {
@@ -103,7 +106,8 @@ void SwapEngine::refresh(const Matrix<double>& projector, std::vector<Index> ord
 float SwapEngine::share(Index i, Index position, Index owner_group) const {
   float crossing = 0;
   for (Index w = 0; w < group_; ++w) {
-    if (w != position) crossing += h(position, w)[i * size_ + order_[static_cast<std::size_t>(owner_group * group_ + w)]];
+    if (w != position)
+      crossing += h(position, w)[i * size_ + order_[static_cast<std::size_t>(owner_group * group_ + w)]];
   }
   return h(position, position)[i * size_ + i] + 2 * crossing;
 }
@@ -118,7 +122,8 @@ void SwapEngine::update_own(Index group) {
 const std::vector<float>& SwapEngine::gains(Index i) {
   const Index place = slot_[static_cast<std::size_t>(i)], g = place / group_, u = place % group_;
   // What each j would add in place of i, less what it adds where it is.
-  for (Index j = 0; j < size_; ++j) joined_[static_cast<std::size_t>(j)] = h(u, u)[j * size_ + j] - own_[static_cast<std::size_t>(j)];
+  for (Index j = 0; j < size_; ++j)
+    joined_[static_cast<std::size_t>(j)] = h(u, u)[j * size_ + j] - own_[static_cast<std::size_t>(j)];
   for (Index w = 0; w < group_; ++w) {
     if (w == u) continue;
     const float* row = h(w, u) + order_[static_cast<std::size_t>(g * group_ + w)] * size_;
@@ -133,7 +138,8 @@ const std::vector<float>& SwapEngine::gains(Index i) {
       for (Index w = 0; w < group_; ++w) {
         if (w != v) crossing += h(v, w)[i * size_ + members[w]];
       }
-      gains_[static_cast<std::size_t>(members[v])] = joined_[static_cast<std::size_t>(members[v])] + diagonal + 2 * crossing;
+      gains_[static_cast<std::size_t>(members[v])] =
+          joined_[static_cast<std::size_t>(members[v])] + diagonal + 2 * crossing;
     }
   }
   // Inside the group the two meet each other: what the sums above count twice or not at all.

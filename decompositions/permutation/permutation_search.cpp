@@ -15,7 +15,8 @@ namespace {
 std::vector<Index> canonical(const std::vector<Index>& order, Index group) {
   std::vector<std::vector<Index>> groups;
   for (std::size_t first = 0; first < order.size(); first += static_cast<std::size_t>(group)) {
-    groups.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(first), order.begin() + static_cast<std::ptrdiff_t>(first) + group);
+    groups.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(first),
+                        order.begin() + static_cast<std::ptrdiff_t>(first) + group);
   }
   std::ranges::sort(groups);
   std::vector<Index> sorted;
@@ -23,12 +24,21 @@ std::vector<Index> canonical(const std::vector<Index>& order, Index group) {
   return sorted;
 }
 
+/// Empty, which Permuted takes as the identity and stores in no bytes, if that is what it is.
+std::vector<Index> unless_identity(const std::vector<Index>& order) {
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (order[i] != static_cast<Index>(i)) return order;
+  }
+  return {};
+}
+
 Tensor permuted_copy(ConstTensorView weight, const SearchResult& found) {
   const auto w = to_matrix<float>(weight);
   Tensor copy(DType::f32, {weight.rows, weight.cols});
   const auto out = copy.matrix<float>();
   for (Index i = 0; i < weight.rows; ++i) {
-    for (Index j = 0; j < weight.cols; ++j) out(i, j) = w(found.rows[static_cast<std::size_t>(i)], found.columns[static_cast<std::size_t>(j)]);
+    for (Index j = 0; j < weight.cols; ++j)
+      out(i, j) = w(found.rows[static_cast<std::size_t>(i)], found.columns[static_cast<std::size_t>(j)]);
   }
   return copy;
 }
@@ -39,14 +49,16 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
                                        RandomStream random, const SearchBudget& budget) const {
   const auto [m2, n2, terms] = problem;
   if (m2 < 1 || n2 < 1 || weight.rows % m2 != 0 || weight.cols % n2 != 0) {
-    throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind(), m2, n2, layer, weight.rows, weight.cols));
+    throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind(), m2, n2,
+                                  layer, weight.rows, weight.cols));
   }
   if (terms < 1 || terms > m2 * n2) {
     throw ConfigError(fmt::format("{}: {} terms for `{}`, expected 1 to {}", kind(), terms, layer, m2 * n2));
   }
   const auto w = to_matrix<double>(weight);
   for (Index i = 0; i < w.size(); ++i) {
-    if (!std::isfinite(w.data()[i])) throw DataError(fmt::format("layer `{}`: weight {} is {}, expected a finite number", layer, i, w.data()[i]));
+    if (!std::isfinite(w.data()[i]))
+      throw DataError(fmt::format("layer `{}`: weight {} is {}, expected a finite number", layer, i, w.data()[i]));
   }
   SearchResult result = do_search(w, problem, random, budget);
   result.rows = canonical(result.rows, m2);
@@ -79,23 +91,17 @@ Decomposition decompose_permuted(const Decomposer& decomposer, const SearchResul
     moved.input_moments = Matrix<double>(n, n);
     for (Index i = 0; i < n; ++i) {
       for (Index j = 0; j < n; ++j) {
-        moved.input_moments(i, j) = statistics.input_moments(found.columns[static_cast<std::size_t>(i)], found.columns[static_cast<std::size_t>(j)]);
+        moved.input_moments(i, j) = statistics.input_moments(found.columns[static_cast<std::size_t>(i)],
+                                                             found.columns[static_cast<std::size_t>(j)]);
       }
     }
   }
   // Both norms are the same for the weight and its rearranged copy.
   const Tensor rearranged = permuted_copy(weight, found);
   Decomposition result = decomposer.decompose(layer, rearranged.view(), moved);
-  result.factorization = std::make_unique<Permuted>(std::move(result.factorization), found.rows, found.columns);
+  result.factorization = std::make_unique<Permuted>(std::move(result.factorization), unless_identity(found.rows),
+                                                    unless_identity(found.columns));
   return result;
-}
-
-std::unique_ptr<PermutationSearch> make_search(std::string_view kind) {
-  if (kind == "identity") return make_identity_search();
-  if (kind == "random") return make_random_search(10);
-  if (kind == "norm-sort") return make_norm_sort_search();
-  if (kind == "swap-descent") return make_swap_descent_search();
-  throw ConfigError(fmt::format("unknown permutation search '{}'; known: identity, norm-sort, random, swap-descent", kind));
 }
 
 }  // namespace kronlab::decompositions

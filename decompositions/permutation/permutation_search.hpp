@@ -24,10 +24,10 @@ struct SearchPoint {
 };
 
 struct SearchResult {
-  std::vector<Index> rows;     ///< W'[i, j] = W[rows[i], columns[j]] is what is decomposed
+  std::vector<Index> rows;  ///< W'[i, j] = W[rows[i], columns[j]] is what is decomposed
   std::vector<Index> columns;
-  double start_value = 0.0;    ///< share of the energy kept at the start, and
-  double value = 0.0;          ///< at the end, from scratch in double; the relative error is sqrt(1 - value)
+  double start_value = 0.0;  ///< share of the energy kept at the start, and
+  double value = 0.0;        ///< at the end, from scratch in double; the relative error is sqrt(1 - value)
   Convergence convergence;
   std::vector<SearchPoint> curve;  ///< non-decreasing
   Index evaluated = 0;
@@ -38,10 +38,10 @@ struct SearchResult {
 class PermutationSearch {
  public:
   virtual ~PermutationSearch() = default;
-  /// weight: f32 or f64 [m1 m2, n1 n2]. @throws ConfigError naming `layer` if the groups do not divide the weight or the
-  /// terms are too many, DataError if the weight is not finite
-  SearchResult search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem, RandomStream random,
-                      const SearchBudget& budget = {}) const;
+  /// weight: f32 or f64 [m1 m2, n1 n2]. @throws ConfigError naming `layer` if the groups do not divide the weight or
+  /// the terms are too many, DataError if the weight is not finite
+  SearchResult search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
+                      RandomStream random, const SearchBudget& budget = {}) const;
   virtual std::string_view kind() const = 0;
 
  private:
@@ -52,18 +52,18 @@ class PermutationSearch {
 std::unique_ptr<PermutationSearch> make_identity_search();
 /// The best of `num_samples` random groupings.
 std::unique_ptr<PermutationSearch> make_random_search(Index num_samples);
-/// Rows and columns by falling norm: the largest at position 0 of their groups, the smallest at the last.
+/// Rows and columns by falling norm: the largest at position 0 of their groups, the smallest at the last; the identity
+/// where that keeps more.
 std::unique_ptr<PermutationSearch> make_norm_sort_search();
 /// From the norm sort, best-improvement swaps of rows, then of columns, until none improves.
 std::unique_ptr<PermutationSearch> make_swap_descent_search();
-/// By its kind: "identity", "random" (10 samples), "norm-sort", "swap-descent". @throws ConfigError with the known kinds
-std::unique_ptr<PermutationSearch> make_search(std::string_view kind);
 
 /// A copy of the weight whose columns are scaled by sqrt(C_jj), for a search that shall see the inputs; the factors are
 /// then fitted to the weight itself. f32 [out, in]
 Tensor weighted_by_inputs(ConstTensorView weight, const LayerStatistics& statistics);
 
-/// The weight rearranged as found, decomposed, and put back: Permuted(inner). Errors are those of the weight itself.
+/// The weight rearranged as found, decomposed, and put back: Permuted(inner). An axis that stays as it is costs no
+/// bytes. Errors are those of the weight itself.
 Decomposition decompose_permuted(const Decomposer& decomposer, const SearchResult& found, const std::string& layer,
                                  ConstTensorView weight, const LayerStatistics& statistics);
 

@@ -19,7 +19,8 @@ std::vector<Index> norm_sorted_order(const std::vector<double>& squared_norms, I
   auto sorted = identity_order(n);
   std::ranges::stable_sort(sorted, std::greater{}, [&](Index i) { return squared_norms[static_cast<std::size_t>(i)]; });
   std::vector<Index> order(sorted.size());
-  for (Index i = 0; i < n; ++i) order[static_cast<std::size_t>(i % num_groups * group + i / num_groups)] = sorted[static_cast<std::size_t>(i)];
+  for (Index i = 0; i < n; ++i)
+    order[static_cast<std::size_t>(i % num_groups * group + i / num_groups)] = sorted[static_cast<std::size_t>(i)];
   return order;
 }
 
@@ -38,7 +39,8 @@ namespace {
 
 SearchResult evaluated(const KroneckerObjective& objective, Grouping grouping) {
   SearchResult result;
-  result.start_value = objective.value(identity_order(objective.weight().rows), identity_order(objective.weight().cols));
+  result.start_value =
+      objective.value(identity_order(objective.weight().rows), identity_order(objective.weight().cols));
   result.value = objective.value(grouping.rows, grouping.columns);
   result.rows = std::move(grouping.rows), result.columns = std::move(grouping.columns);
   result.curve = {{1, 0.0, result.value}};
@@ -51,7 +53,8 @@ class IdentitySearch final : public PermutationSearch {
   std::string_view kind() const override { return "identity"; }
 
  private:
-  SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream, const SearchBudget&) const override {
+  SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream,
+                         const SearchBudget&) const override {
     return evaluated(KroneckerObjective(weight, problem), {identity_order(weight.rows), identity_order(weight.cols)});
   }
 };
@@ -61,8 +64,12 @@ class NormSortSearch final : public PermutationSearch {
   std::string_view kind() const override { return "norm-sort"; }
 
  private:
-  SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream, const SearchBudget&) const override {
-    return evaluated(KroneckerObjective(weight, problem), norm_sorted(weight, problem));
+  SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream,
+                         const SearchBudget&) const override {
+    const KroneckerObjective objective(weight, problem);
+    SearchResult sorted = evaluated(objective, norm_sorted(weight, problem));
+    if (sorted.value >= sorted.start_value) return sorted;
+    return evaluated(objective, {identity_order(weight.rows), identity_order(weight.cols)});
   }
 };
 
@@ -80,7 +87,11 @@ class RandomSearch final : public PermutationSearch {
     const double started = now_s();
     const KroneckerObjective objective(weight, problem);
     SearchResult best = evaluated(objective, {identity_order(weight.rows), identity_order(weight.cols)});
-    for (Index sample = 0; sample < std::min(num_samples_, budget.max_evaluations - 1); ++sample) {
+    for (Index sample = 0; sample < num_samples_; ++sample) {
+      if (best.evaluated >= budget.max_evaluations) {
+        best.convergence.reason = Convergence::Reason::max_iterations;
+        break;
+      }
       if (budget.time_limit_s > 0 && now_s() - started > budget.time_limit_s) {
         best.convergence.reason = Convergence::Reason::time_limit;
         break;
@@ -104,6 +115,8 @@ class RandomSearch final : public PermutationSearch {
 
 std::unique_ptr<PermutationSearch> make_identity_search() { return std::make_unique<IdentitySearch>(); }
 std::unique_ptr<PermutationSearch> make_norm_sort_search() { return std::make_unique<NormSortSearch>(); }
-std::unique_ptr<PermutationSearch> make_random_search(Index num_samples) { return std::make_unique<RandomSearch>(num_samples); }
+std::unique_ptr<PermutationSearch> make_random_search(Index num_samples) {
+  return std::make_unique<RandomSearch>(num_samples);
+}
 
 }  // namespace kronlab::decompositions

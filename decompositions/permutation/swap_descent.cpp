@@ -92,8 +92,10 @@ class Descent {
       auto before = std::exchange(order, engine.order());
       const double value = objective_.value(grouping_.rows, grouping_.columns);
       const bool is_worth_it = value > value_ + 1e-9;
-      if (value <= value_) order = std::move(before);
-      else value_ = value, result_.accepted += accepted, record();
+      if (value <= value_)
+        order = std::move(before);
+      else
+        value_ = value, result_.accepted += accepted, record();
       improved = improved || is_worth_it;
       if (!is_worth_it) break;
     }
@@ -126,7 +128,8 @@ class SwapDescentSearch final : public PermutationSearch {
   std::string_view kind() const override { return "swap-descent"; }
 
  private:
-  SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream, const SearchBudget& budget) const override {
+  SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream,
+                         const SearchBudget& budget) const override {
     return Descent(weight, problem, budget).run();
   }
 };

@@ -13,10 +13,12 @@ namespace {
 constexpr int moments_tag = 72;
 
 /// The owner of the sum hands it to the other ranks that need it.
-void share_with(const comm::Communicator& communicator, const std::vector<int>& owners, std::vector<double>& values, Index size) {
+void share_with(const comm::Communicator& communicator, const std::vector<int>& owners, std::vector<double>& values,
+                Index size) {
   const int first = owners.front();
   if (communicator.rank() == first) {
-    for (std::size_t i = 1; i < owners.size(); ++i) communicator.send_bytes(std::as_bytes(std::span(values)), owners[i], moments_tag);
+    for (std::size_t i = 1; i < owners.size(); ++i)
+      communicator.send_bytes(std::as_bytes(std::span(values)), owners[i], moments_tag);
   } else if (std::ranges::find(owners, communicator.rank()) != owners.end()) {
     values.resize(static_cast<std::size_t>(size));
     communicator.receive_bytes(std::as_writable_bytes(std::span(values)), first, moments_tag);
@@ -28,12 +30,18 @@ void share_with(const comm::Communicator& communicator, const std::vector<int>& 
 std::string to_string(const Site& site) {
   using enum model::InputSite;
   switch (site.site) {
-    case attention: return fmt::format("block {} attention", site.block);
-    case attention_output: return fmt::format("block {} attention output", site.block);
-    case mlp: return fmt::format("block {} mlp", site.block);
-    case mlp_hidden: return fmt::format("block {} mlp hidden", site.block);
-    case head: return "head";
-    case none: break;
+    case attention:
+      return fmt::format("block {} attention", site.block);
+    case attention_output:
+      return fmt::format("block {} attention output", site.block);
+    case mlp:
+      return fmt::format("block {} mlp", site.block);
+    case mlp_hidden:
+      return fmt::format("block {} mlp hidden", site.block);
+    case head:
+      return "head";
+    case none:
+      break;
   }
   return "none";
 }
@@ -49,7 +57,8 @@ class Calibration::Sums {
   }
 
   /// Collective: the sums of all windows, divided by tokens, at their owners.
-  void collect(const comm::Communicator& communicator, const SiteOwners& owners, Index num_tokens, SiteStatistics& statistics) {
+  void collect(const comm::Communicator& communicator, const SiteOwners& owners, Index num_tokens,
+               SiteStatistics& statistics) {
     for (const auto& [site, ranks] : owners) {
       auto total = sums_[site].collect(communicator, ranks.front());
       const Index size = communicator.max(static_cast<Index>(total.size()));
@@ -61,7 +70,8 @@ class Calibration::Sums {
       auto& found = statistics[site];
       found.num_tokens = num_tokens;
       found.input_moments = Matrix<double>(width, width);
-      std::ranges::transform(total, found.input_moments.data(), [&](double v) { return v / static_cast<double>(num_tokens); });
+      std::ranges::transform(total, found.input_moments.data(),
+                             [&](double v) { return v / static_cast<double>(num_tokens); });
     }
   }
 
@@ -69,19 +79,25 @@ class Calibration::Sums {
   std::map<Site, comm::TreeSum> sums_;
 };
 
-Calibration::Calibration(const comm::Communicator& communicator, const model::Transformer& model, const std::vector<std::int32_t>& ids,
-                         Index window, model::Precision precision)
-    : communicator_(communicator), window_(window), num_windows_(static_cast<Index>(ids.size()) / window),
-      share_(comm::block_range(num_windows_, communicator.rank(), communicator.size())), workspace_(precision) {
+Calibration::Calibration(const comm::Communicator& communicator, const model::Transformer& model,
+                         const std::vector<std::int32_t>& ids, Index window, model::Precision precision)
+    : communicator_(communicator),
+      window_(window),
+      num_windows_(static_cast<Index>(ids.size()) / window),
+      share_(comm::block_range(num_windows_, communicator.rank(), communicator.size())),
+      workspace_(precision) {
   KRONLAB_EXPECTS(num_windows_ > 0, "{} calibration tokens for windows of {}", ids.size(), window);
-  const auto tokens = std::span(ids).subspan(static_cast<std::size_t>(share_.begin * window), static_cast<std::size_t>(share_.size() * window));
-  comm::coordinate(communicator, std::function<void()>([&] {
-    stream_ = Tensor::uninitialised(workspace_.stream_type(), {share_.size() * window, model.config().width});
-    if (!tokens.empty()) model.embed(tokens, window, stream_.view());
-  }));
+  const auto tokens = std::span(ids).subspan(static_cast<std::size_t>(share_.begin * window),
+                                             static_cast<std::size_t>(share_.size() * window));
+  comm::coordinate(
+      communicator, std::function<void()>([&] {
+        stream_ = Tensor::uninitialised(workspace_.stream_type(), {share_.size() * window, model.config().width});
+        if (!tokens.empty()) model.embed(tokens, window, stream_.view());
+      }));
 }
 
-void Calibration::run_block(const model::Transformer& model, Index block, const SiteOwners& owners, Sums& sums, bool keeps_stream) {
+void Calibration::run_block(const model::Transformer& model, Index block, const SiteOwners& owners, Sums& sums,
+                            bool keeps_stream) {
   Tensor copy;
   for (Index w = 0; w < share_.size(); ++w) {
     TensorView stream = stream_.view().block(w * window_, 0, window_, stream_.cols());
@@ -119,17 +135,19 @@ SiteStatistics Calibration::observe(const model::Transformer& model, const SiteO
 }
 
 SiteStatistics Calibration::observe_head(const model::Transformer& model, const std::vector<int>& owners) {
-  KRONLAB_EXPECTS(next_block_ == model.config().num_blocks, "{} of {} blocks were run", next_block_, model.config().num_blocks);
+  KRONLAB_EXPECTS(next_block_ == model.config().num_blocks, "{} of {} blocks were run", next_block_,
+                  model.config().num_blocks);
   const Site site{-1, model::InputSite::head};
   SiteStatistics statistics;
   Sums sums;
   comm::coordinate(communicator_, std::function<void()>([&] {
-    Tensor normed = Tensor::uninitialised(workspace_.activation_type(), {window_, stream_.cols()});
-    for (Index w = 0; w < share_.size(); ++w) {
-      model.final_norm(std::as_const(stream_).view().block(w * window_, 0, window_, stream_.cols()), normed.view());
-      sums.push(site, share_.begin + w, normed.view());
-    }
-  }));
+                     Tensor normed = Tensor::uninitialised(workspace_.activation_type(), {window_, stream_.cols()});
+                     for (Index w = 0; w < share_.size(); ++w) {
+                       model.final_norm(std::as_const(stream_).view().block(w * window_, 0, window_, stream_.cols()),
+                                        normed.view());
+                       sums.push(site, share_.begin + w, normed.view());
+                     }
+                   }));
   sums.collect(communicator_, {{site, owners}}, num_tokens(), statistics);
   return statistics;
 }

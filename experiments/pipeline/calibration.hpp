@@ -33,8 +33,8 @@ class Calibration {
  public:
   /// Embeds the windows of this rank; what is left after the last whole window is not used. Collective.
   /// @throws ContractError if there is no whole window
-  Calibration(const comm::Communicator& communicator, const model::Transformer& model, const std::vector<std::int32_t>& ids, Index window,
-              model::Precision precision);
+  Calibration(const comm::Communicator& communicator, const model::Transformer& model,
+              const std::vector<std::int32_t>& ids, Index window, model::Precision precision);
 
   /// Runs blocks up to `last` (exclusive), and gathers the inputs of the sites on the way. Collective.
   SiteStatistics run_to(const model::Transformer& model, Index last, const SiteOwners& owners);

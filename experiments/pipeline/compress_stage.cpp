@@ -52,8 +52,12 @@ struct Group {
 class StageRunner {
  public:
   StageRunner(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student)
-      : communicator_(communicator), input_(input), student_(student), planned_(input.plan.stages[input.stage].layers),
-        stage_(input.spec.stages[input.stage]), outcomes_(planned_.size()) {}
+      : communicator_(communicator),
+        input_(input),
+        student_(student),
+        planned_(input.plan.stages[input.stage].layers),
+        stage_(input.spec.stages[input.stage]),
+        outcomes_(planned_.size()) {}
 
   std::vector<LayerOutcome> run() {
     const auto groups = groups_of_layers();
@@ -67,8 +71,9 @@ class StageRunner {
       decompose(group, partition, statistics);
       if (groups.size() > 1) {
         const double elapsed_s = now_s() - started_s;
-        log_info(fmt::format("{}: group {} of {}, {} left", stage_.name, g + 1, groups.size(),
-                             format_duration(elapsed_s / static_cast<double>(g + 1) * static_cast<double>(groups.size() - g - 1))));
+        log_info(fmt::format(
+            "{}: group {} of {}, {} left", stage_.name, g + 1, groups.size(),
+            format_duration(elapsed_s / static_cast<double>(g + 1) * static_cast<double>(groups.size() - g - 1))));
       }
     }
     return std::move(outcomes_);
@@ -81,7 +86,8 @@ class StageRunner {
   }
 
   std::vector<Group> groups_of_layers() const {
-    const Index budget = input_.spec.calibration ? input_.spec.calibration->memory_mb * (Index{1} << 20) * communicator_.size() : 0;
+    const Index budget =
+        input_.spec.calibration ? input_.spec.calibration->memory_mb * (Index{1} << 20) * communicator_.size() : 0;
     std::vector<Group> groups;
     std::set<Site> sites;
     Index bytes = 0;
@@ -127,7 +133,8 @@ class StageRunner {
   /// Root's look at the disk decides for all.
   bool is_cached(const SiteOwners& owners) const {
     if (!input_.cache) return false;
-    auto all = static_cast<Index>(std::ranges::all_of(owners, [&](const auto& entry) { return input_.cache->has(entry.first); }));
+    auto all = static_cast<Index>(
+        std::ranges::all_of(owners, [&](const auto& entry) { return input_.cache->has(entry.first); }));
     communicator_.broadcast(std::span<Index>(&all, 1));
     return all == 1;
   }
@@ -144,26 +151,30 @@ class StageRunner {
 
   void save(const SiteOwners& owners, const SiteStatistics& statistics) const {
     comm::coordinate(communicator_, std::function<void()>([&] {
-      for (const auto& [site, ranks] : owners) {
-        if (ranks.front() == communicator_.rank()) input_.cache->save(site, statistics.at(site));
-      }
-    }));
+                       for (const auto& [site, ranks] : owners) {
+                         if (ranks.front() == communicator_.rank()) input_.cache->save(site, statistics.at(site));
+                       }
+                     }));
   }
 
   SiteStatistics gather(const SiteOwners& owners) {
     const auto& calibration = *input_.spec.calibration;
     if (!calibration_) {
-      calibration_ = std::make_unique<Calibration>(communicator_, student_, input_.calibration_ids, calibration.text.window, input_.spec.precision);
+      calibration_ = std::make_unique<Calibration>(communicator_, student_, input_.calibration_ids,
+                                                   calibration.text.window, input_.spec.precision);
     }
     SiteOwners in_blocks = owners;
     const Site head{-1, model::InputSite::head};
     in_blocks.erase(head);
     const Index last = owners.contains(head) ? student_.config().num_blocks : in_blocks.rbegin()->first.block + 1;
-    Progress progress(fmt::format("{}: statistics of {} sites from {} tokens, block", stage_.name, owners.size(), calibration_->num_tokens()), last);
+    Progress progress(fmt::format("{}: statistics of {} sites from {} tokens, block", stage_.name, owners.size(),
+                                  calibration_->num_tokens()),
+                      last);
     SiteStatistics statistics;
     while (calibration_->next_block() < last) {
       const Index block = calibration_->next_block();
-      const bool is_here = std::ranges::any_of(in_blocks, [&](const auto& entry) { return entry.first.block == block; });
+      const bool is_here =
+          std::ranges::any_of(in_blocks, [&](const auto& entry) { return entry.first.block == block; });
       // A block that is about to be compressed is run again, compressed, when the next group needs its outputs.
       if (is_sequential() && is_here) return calibration_->observe(student_, in_blocks);
       statistics.merge(calibration_->run_to(student_, block + 1, in_blocks));
@@ -173,9 +184,13 @@ class StageRunner {
     return statistics;
   }
 
-  decompositions::SearchResult search(const PartSpec& part, const PlannedLayer& place, const Tensor& weight, const LayerStatistics& statistics) const {
+  decompositions::SearchResult search(const PartSpec& part, const PlannedLayer& place, const Tensor& weight,
+                                      const LayerStatistics& statistics) const {
     const auto problem = *part.decomposer->grouping_problem(place.name, place.rows, place.cols);
-    const auto random = RandomStream(input_.spec.seed).child("permutation").child(static_cast<std::uint64_t>(input_.stage)).child(place.name);
+    const auto random = RandomStream(input_.spec.seed)
+                            .child("permutation")
+                            .child(static_cast<std::uint64_t>(input_.stage))
+                            .child(place.name);
     const bool weighted = part.search->weighting == decompositions::Weighting::inputs;
     const Tensor seen = weighted ? weighted_by_inputs(weight.view(), statistics) : weight.clone();
     return part.search->search->search(place.name, seen.view(), problem, random, part.search->budget);
@@ -206,16 +221,19 @@ class StageRunner {
   void decompose(const Group& group, const comm::WorkPartition& partition, const SiteStatistics& statistics) {
     const LayerStatistics nothing;
     comm::coordinate(communicator_, std::function<void()>([&] {
-      const auto own = partition.items_of(communicator_.rank());
-      Progress progress(fmt::format("{}: {} of {} layers on rank 0 of {}: {}", stage_.name, own.size(), group.layers.size(), communicator_.size(), input_.plan.stages[input_.stage].method),
-                        static_cast<Index>(own.size()));
-      for (std::size_t i = 0; i < own.size(); ++i) {
-        const auto at = group.layers[static_cast<std::size_t>(own[i])];
-        const auto found = statistics.find({planned_[at].block, planned_[at].site});
-        outcomes_[at] = decompose_one(planned_[at], found == statistics.end() ? nothing : found->second);
-        progress.update(static_cast<Index>(i + 1), planned_[at].name);
-      }
-    }));
+                       const auto own = partition.items_of(communicator_.rank());
+                       Progress progress(fmt::format("{}: {} of {} layers on rank 0 of {}: {}", stage_.name, own.size(),
+                                                     group.layers.size(), communicator_.size(),
+                                                     input_.plan.stages[input_.stage].method),
+                                         static_cast<Index>(own.size()));
+                       for (std::size_t i = 0; i < own.size(); ++i) {
+                         const auto at = group.layers[static_cast<std::size_t>(own[i])];
+                         const auto found = statistics.find({planned_[at].block, planned_[at].site});
+                         outcomes_[at] =
+                             decompose_one(planned_[at], found == statistics.end() ? nothing : found->second);
+                         progress.update(static_cast<Index>(i + 1), planned_[at].name);
+                       }
+                     }));
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       const auto at = group.layers[i];
       outcomes_[at] = broadcast(communicator_, std::move(outcomes_[at]), partition.owner(static_cast<Index>(i)));
@@ -244,7 +262,8 @@ void install(model::Transformer& student, const PlannedLayer& place, const Facto
   student.replace_layer(place.layer, decompositions::make_factorization(std::move(whole)));
 }
 
-std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student) {
+std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input,
+                                         model::Transformer& student) {
   return StageRunner(communicator, input, student).run();
 }
 

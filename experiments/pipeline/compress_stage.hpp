@@ -18,14 +18,15 @@ struct StageInput {
   const CompressionPlan& plan;
   std::size_t stage = 0;
   const std::vector<std::int32_t>& calibration_ids;  ///< empty where there is no calibration
-  const StatisticsCache* cache = nullptr;            ///< for statistics of the model as it is before this stage; null: none
+  const StatisticsCache* cache = nullptr;  ///< for statistics of the model as it is before this stage; null: none
 };
 
-/// Statistics, permutation search and decomposition of a stage's layers, group of blocks after group of blocks; each layer
-/// on the rank that owns it (partitioned by estimated cost), the results on all ranks and in the student. The outcomes are
-/// in the plan's sequence; all but times is bit-equal for any number of ranks. Collective.
+/// Statistics, permutation search and decomposition of a stage's layers, group of blocks after group of blocks; each
+/// layer on the rank that owns it (partitioned by estimated cost), the results on all ranks and in the student. The
+/// outcomes are in the plan's sequence; all but times is bit-equal for any number of ranks. Collective.
 /// @throws CollectiveError as Decomposer::decompose
-std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student);
+std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input,
+                                         model::Transformer& student);
 
 /// Puts a decomposed weight into a layer, or into a factor of a layer that is decomposed already.
 void install(model::Transformer& student, const PlannedLayer& place, const decompositions::FactorizationParts& parts);

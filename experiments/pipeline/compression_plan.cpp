@@ -15,7 +15,9 @@ struct Candidate {
   std::string compressed_by;  ///< name of the stage that did it; empty: still dense
 };
 
-std::string name_of(const std::string& layer, const std::string& factor) { return factor.empty() ? layer : layer + "." + factor; }
+std::string name_of(const std::string& layer, const std::string& factor) {
+  return factor.empty() ? layer : layer + "." + factor;
+}
 
 std::vector<Candidate> layers_of(const model::ModelConfig& config) {
   std::vector<Candidate> candidates;
@@ -35,11 +37,12 @@ Index permutation_bytes(const decompositions::GroupingProblem& problem, Index ro
 }
 
 /// Decomposes on paper: the place with its sizes; the weight's factors become candidates.
-PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t at, std::vector<Candidate>& candidates) {
+PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t at,
+                     std::vector<Candidate>& candidates) {
   Candidate& candidate = candidates[at];
   if (!candidate.compressed_by.empty()) {
-    throw ConfigError(fmt::format("{}: `{}` was compressed by {} before; its factors can be addressed as `{}.left`", stage,
-                                  candidate.place.name, candidate.compressed_by, candidate.place.name));
+    throw ConfigError(fmt::format("{}: `{}` was compressed by {} before; its factors can be addressed as `{}.left`",
+                                  stage, candidate.place.name, candidate.compressed_by, candidate.place.name));
   }
   PlannedLayer layer = candidate.place;
   layer.method = part.method;
@@ -50,12 +53,16 @@ PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t
   layer.cost = part.decomposer->cost(layer.rows, layer.cols);
   if (part.search) {
     const auto problem = part.decomposer->grouping_problem(layer.name, layer.rows, layer.cols);
-    if (!problem) throw ConfigError(fmt::format("{}: '{}' gains nothing from a permutation: leave out permute", stage, part.decomposer->kind()));
-    if (part.search->search->kind() != "identity") layer.bytes_after += permutation_bytes(*problem, layer.rows, layer.cols);
+    if (!problem)
+      throw ConfigError(
+          fmt::format("{}: '{}' gains nothing from a permutation: leave out permute", stage, part.decomposer->kind()));
+    if (part.search->search->kind() != "identity")
+      layer.bytes_after += permutation_bytes(*problem, layer.rows, layer.cols);
     layer.cost += 64.0 * static_cast<double>((layer.rows + layer.cols) * (layer.rows + layer.cols));
   }
   if (part.needs_statistics() && layer.site == model::InputSite::none) {
-    throw ConfigError(fmt::format("{}: {} needs statistics of the layer's inputs; `{}` has none", stage, part.method, layer.name));
+    throw ConfigError(
+        fmt::format("{}: {} needs statistics of the layer's inputs; `{}` has none", stage, part.method, layer.name));
   }
   candidate.compressed_by = stage;
   for (const auto& [factor, shape] : part.decomposer->factor_shapes(layer.name, layer.rows, layer.cols)) {
@@ -81,7 +88,8 @@ ModelSize dense_size(const model::ModelConfig& config) {
 void expect_windows_fit(const ExperimentSpec& spec, Index context) {
   for (const auto& evaluation : spec.evaluations) evaluation.protocol.expect_valid(context);
   if (spec.calibration && spec.calibration->text.window > context) {
-    throw ConfigError(fmt::format("data.calibration: window is {}, the model's context {}", spec.calibration->text.window, context));
+    throw ConfigError(
+        fmt::format("data.calibration: window is {}, the model's context {}", spec.calibration->text.window, context));
   }
 }
 
@@ -101,7 +109,8 @@ model::ModelConfig student_config(const ExperimentSpec& spec, model::ModelConfig
   if (spec.model.head == ModelSpec::Head::untied) model.tied_head = false;
   for (const Index block : spec.student_blocks) {
     if (block < 0 || block >= model.num_blocks) {
-      throw ConfigError(fmt::format("student.blocks: block {} does not exist; the model has blocks 0 to {}", block, model.num_blocks - 1));
+      throw ConfigError(fmt::format("student.blocks: block {} does not exist; the model has blocks 0 to {}", block,
+                                    model.num_blocks - 1));
     }
   }
   if (!spec.student_blocks.empty()) model.num_blocks = static_cast<Index>(spec.student_blocks.size());
@@ -122,7 +131,8 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
     for (const auto& candidate : candidates) names.push_back(candidate.place.name);
     for (std::size_t part = 0; part < stage.parts.size(); ++part) {
       const auto& method = stage.parts[part].method;
-      if (planned_stage.method.find(method) == std::string::npos) planned_stage.method += (part > 0 ? " + " : "") + method;
+      if (planned_stage.method.find(method) == std::string::npos)
+        planned_stage.method += (part > 0 ? " + " : "") + method;
       for (const auto& name : select_layers(stage.parts[part].layers, names)) {
         const auto at = static_cast<std::size_t>(std::ranges::find(names, name) - names.begin());
         auto layer = planned(stage.name, stage.parts[part], at, candidates);
@@ -131,7 +141,9 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
         planned_stage.layers.push_back(std::move(layer));
       }
     }
-    std::ranges::stable_sort(planned_stage.layers, {}, [&](const PlannedLayer& layer) { return std::ranges::find(names, layer.name) - names.begin(); });
+    std::ranges::stable_sort(planned_stage.layers, {}, [&](const PlannedLayer& layer) {
+      return std::ranges::find(names, layer.name) - names.begin();
+    });
     planned_stage.after = size;
     plan.stages.push_back(std::move(planned_stage));
   }
@@ -141,7 +153,8 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
 Index CompressionPlan::estimated_memory_bytes(const ExperimentSpec& spec) const {
   Index tokens = 1024;
   for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
-  const Index activation = tokens * (4 * config.width + 2 * config.ffn_width + 3 * config.num_heads * config.head_dim) * 4;
+  const Index activation =
+      tokens * (4 * config.width + 2 * config.ffn_width + 3 * config.num_heads * config.head_dim) * 4;
   Index statistics = 0;
   if (spec.calibration) {
     std::set<std::pair<Index, model::InputSite>> sites;
@@ -154,8 +167,8 @@ Index CompressionPlan::estimated_memory_bytes(const ExperimentSpec& spec) const 
       }
     }
     constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
-    statistics = std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) + partial_sums * 8 * widest * widest +
-                 4 * spec.calibration->text.tokens * config.width;
+    statistics = std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) +
+                 partial_sums * 8 * widest * widest + 4 * spec.calibration->text.tokens * config.width;
   }
   Index changed = 0;
   for (const auto& stage : stages) {

@@ -10,9 +10,9 @@ namespace kronlab::experiments {
 
 /// A weight that a stage decomposes: a layer, or a factor of a layer that an earlier stage decomposed (`wte.left`).
 struct PlannedLayer {
-  std::string name;    ///< "wte.left"
-  std::string layer;   ///< "wte"
-  std::string factor;  ///< "left"; empty: the layer itself
+  std::string name;      ///< "wte.left"
+  std::string layer;     ///< "wte"
+  std::string factor;    ///< "left"; empty: the layer itself
   std::size_t part = 0;  ///< of the stage
   std::string method;    ///< "permuted(kronecker)"
   Index block = -1;
@@ -48,8 +48,8 @@ struct CompressionPlan {
   ModelSize dense;            ///< the student before the first stage
   std::vector<PlannedStage> stages;
 
-  /// @throws ConfigError on a pattern that matches nothing, a shape that does not suit, a layer that is compressed twice,
-  /// a block that does not exist, or a protocol or calibration window beyond the model's context
+  /// @throws ConfigError on a pattern that matches nothing, a shape that does not suit, a layer that is compressed
+  /// twice, a block that does not exist, or a protocol or calibration window beyond the model's context
   static CompressionPlan make(const ExperimentSpec& spec, const model::ModelConfig& model);
 
   /// Bytes that one rank needs at its peak, roughly: teacher, student, activations of an evaluation, statistics.

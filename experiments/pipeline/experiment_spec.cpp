@@ -22,7 +22,8 @@ std::string with_variables(const StrictTable& table, const std::string& key, con
     std::size_t end = begin;
     while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_')) ++end;
     const std::string name = text.substr(begin, end - begin);
-    if (name.empty() || (braced && (end == text.size() || text[end] != '}'))) table.fail(key, fmt::format("'{}': a '$' without the name of a variable", text));
+    if (name.empty() || (braced && (end == text.size() || text[end] != '}')))
+      table.fail(key, fmt::format("'{}': a '$' without the name of a variable", text));
     const char* value = std::getenv(name.c_str());
     if (!value) table.fail(key, fmt::format("'{}': the environment has no variable {}", text, name));
     result += value;
@@ -53,7 +54,8 @@ TextSpec text_from(const StrictTable& table, const std::string& folder) {
   spec.paths = paths_from(table, folder);
   spec.tokens = table.integer("tokens", spec.tokens, {.least = 2});
   spec.window = table.integer("window", spec.window, {.least = 2});
-  if (spec.tokens < spec.window) table.fail("tokens", fmt::format("{} are fewer than one window of {}", spec.tokens, spec.window));
+  if (spec.tokens < spec.window)
+    table.fail("tokens", fmt::format("{} are fewer than one window of {}", spec.tokens, spec.window));
   return spec;
 }
 
@@ -79,7 +81,8 @@ PartSpec part_from(const StrictTable& table, bool has_calibration) {
     spec.method = fmt::format("permuted({})", spec.method);
   }
   if (spec.needs_statistics() && !has_calibration) {
-    table.fail("decompose", fmt::format("{} needs statistics of the layers' inputs: give data.calibration", spec.method));
+    table.fail("decompose",
+               fmt::format("{} needs statistics of the layers' inputs: give data.calibration", spec.method));
   }
   return spec;
 }
@@ -124,14 +127,18 @@ bool PartSpec::needs_statistics() const {
 eval::Protocol protocol_from(const StrictTable& table) {
   using eval::Protocol;
   Protocol protocol;
-  protocol.normaliser = table.choice("kind", {"token-perplexity", "word-perplexity"}, "token-perplexity") == "word-perplexity"
-                            ? Protocol::Normaliser::word
-                            : Protocol::Normaliser::token;
+  protocol.normaliser =
+      table.choice("kind", {"token-perplexity", "word-perplexity"}, "token-perplexity") == "word-perplexity"
+          ? Protocol::Normaliser::word
+          : Protocol::Normaliser::token;
   protocol.window = table.integer("window", protocol.window, {.least = 2});
   protocol.stride = table.integer("stride", protocol.window, {.least = 1, .most = protocol.window});
-  protocol.join = table.choice("join", {"none", "rows"}, "none") == "rows" ? Protocol::Join::rows : Protocol::Join::none;
-  protocol.average = table.choice("average", {"tokens", "windows"}, "tokens") == "windows" ? Protocol::Average::windows : Protocol::Average::tokens;
-  protocol.tail = table.choice("tail", {"keep", "drop"}, "keep") == "drop" ? Protocol::Tail::drop : Protocol::Tail::keep;
+  protocol.join =
+      table.choice("join", {"none", "rows"}, "none") == "rows" ? Protocol::Join::rows : Protocol::Join::none;
+  protocol.average = table.choice("average", {"tokens", "windows"}, "tokens") == "windows" ? Protocol::Average::windows
+                                                                                           : Protocol::Average::tokens;
+  protocol.tail =
+      table.choice("tail", {"keep", "drop"}, "keep") == "drop" ? Protocol::Tail::drop : Protocol::Tail::keep;
   return protocol;
 }
 
@@ -148,7 +155,9 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
   const auto model = root.table("model");
   spec.model.path = path_from(model, folder);
   const std::string head = model.choice("head", {"as-is", "tied", "untied"}, "as-is");
-  spec.model.head = head == "tied" ? ModelSpec::Head::tied : head == "untied" ? ModelSpec::Head::untied : ModelSpec::Head::as_is;
+  spec.model.head = head == "tied"     ? ModelSpec::Head::tied
+                    : head == "untied" ? ModelSpec::Head::untied
+                                       : ModelSpec::Head::as_is;
   if (const auto student = root.find_table("student")) spec.student_blocks = student->integers("blocks");
   if (const auto data = root.find_table("data")) {
     if (const auto calibration = data->find_table("calibration")) {
@@ -160,7 +169,8 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
   for (const auto& table : root.tables("stage")) {
     spec.stages.push_back(stage_from(table, spec.stages.size(), spec.calibration.has_value()));
   }
-  if (const auto parallel = root.find_table("parallel")) spec.distribute_above = parallel->integer("distribute_above", 0, {.least = 0});
+  if (const auto parallel = root.find_table("parallel"))
+    spec.distribute_above = parallel->integer("distribute_above", 0, {.least = 0});
   root.finish();
   spec.resolved = root.resolved();
   return spec;

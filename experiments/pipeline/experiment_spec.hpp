@@ -29,8 +29,8 @@ struct TextSpec {
 /// `[data] calibration`: where layer statistics come from.
 struct CalibrationSpec {
   TextSpec text;
-  bool sequential = false;   ///< later layers see the inputs that compressed earlier ones produce
-  Index memory_mb = 1024;    ///< statistics that a rank may hold at one time
+  bool sequential = false;  ///< later layers see the inputs that compressed earlier ones produce
+  Index memory_mb = 1024;   ///< statistics that a rank may hold at one time
 };
 
 /// One `[[evaluate]]`.
@@ -38,9 +38,9 @@ struct EvaluationSpec {
   std::string name;
   std::string path;
   eval::Protocol protocol;
-  Index max_windows = 0;                ///< 0: all
-  std::optional<double> expect_dense;   ///< perplexity of the dense model, checked before anything else
-  double expect_tolerance = 0.01;       ///< relative
+  Index max_windows = 0;               ///< 0: all
+  std::optional<double> expect_dense;  ///< perplexity of the dense model, checked before anything else
+  double expect_tolerance = 0.01;      ///< relative
 };
 
 /// Layers that are decomposed alike: a stage of its own, or one `[[stage.part]]` of several.

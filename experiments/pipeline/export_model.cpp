@@ -18,7 +18,9 @@ std::string hugging_face_name(const model::ModelConfig& config, const std::strin
   return (config.architecture == Architecture::gpt2 ? "transformer." : "model.") + canonical;
 }
 
-bool is_conv1d(const model::ModelConfig& config, const model::LayerShape& layer) { return config.architecture == Architecture::gpt2 && layer.block >= 0; }
+bool is_conv1d(const model::ModelConfig& config, const model::LayerShape& layer) {
+  return config.architecture == Architecture::gpt2 && layer.block >= 0;
+}
 
 Tensor transposed(const Tensor& from) {
   Tensor to = Tensor::uninitialised(DType::f32, {from.cols(), from.rows()});
@@ -41,7 +43,8 @@ class DenseTensors {
       const auto found = layers.find(expected.name);
       if (found == layers.end()) {
         add(expected, vector_of(expected));
-      } else if (!std::ranges::all_of(found->second, [&](const auto* layer) { return left_out.contains(layer->name); })) {
+      } else if (!std::ranges::all_of(found->second,
+                                      [&](const auto* layer) { return left_out.contains(layer->name); })) {
         add(expected, weight_of(expected, found->second));
       }
     }
@@ -54,7 +57,9 @@ class DenseTensors {
   }
 
  private:
-  void add(const model::TensorShape& expected, Tensor tensor) { tensors_.emplace_back(hugging_face_name(model_.config(), expected.name), std::move(tensor)); }
+  void add(const model::TensorShape& expected, Tensor tensor) {
+    tensors_.emplace_back(hugging_face_name(model_.config(), expected.name), std::move(tensor));
+  }
 
   /// The layers of a (fused) tensor below each other.
   Tensor weight_of(const model::TensorShape& expected, const std::vector<const model::LayerShape*>& layers) const {
@@ -90,20 +95,23 @@ class DenseTensors {
 
 }  // namespace
 
-void export_model(const model::Transformer& model, const Factors& factors, const storage::ModelFiles& origin, ExportFormat format,
-                  const std::string& folder) {
+void export_model(const model::Transformer& model, const Factors& factors, const storage::ModelFiles& origin,
+                  ExportFormat format, const std::string& folder) {
   const fs::path out(folder);
-  if (fs::exists(out / "config.json")) throw ConfigError(fmt::format("'{}' holds a model already: choose another folder", folder));
+  if (fs::exists(out / "config.json"))
+    throw ConfigError(fmt::format("'{}' holds a model already: choose another folder", folder));
   std::error_code error;
   fs::create_directories(out, error);
   if (error) throw StorageError(fmt::format("cannot create '{}': {}", folder, error.message()));
   const Factors none;
   DenseTensors(model, format == ExportFormat::factors ? factors : none).write((out / "model.safetensors").string());
   if (format == ExportFormat::factors) write_factors((out / "factors.safetensors").string(), factors);
-  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model", "tokenizer_config.json",
+                           "special_tokens_map.json"}) {
     if (const auto text = origin.text(name)) write_file_atomically((out / name).string(), *text);
   }
-  write_file_atomically((out / "config.json").string(), model.config().to_json());  // last: with it the folder is a model
+  write_file_atomically((out / "config.json").string(),
+                        model.config().to_json());  // last: with it the folder is a model
 }
 
 }  // namespace kronlab::experiments

@@ -16,12 +16,14 @@ constexpr const char* metadata_key = "kronlab.factorizations";
 
 /// Adds the tensors of a factorization below `path` and returns its structure.
 json add_parts(const std::string& path, const FactorizationParts& parts, std::vector<storage::NamedTensor>& tensors) {
-  json structure = {{"kind", parts.kind}, {"integers", parts.integers}, {"tensors", json::array()}, {"children", json::object()}};
+  json structure = {
+      {"kind", parts.kind}, {"integers", parts.integers}, {"tensors", json::array()}, {"children", json::object()}};
   for (const auto& [name, tensor] : parts.tensors) {
     structure["tensors"].push_back(name);
     tensors.push_back({path + "/" + name, tensor.shape(), tensor.view()});
   }
-  for (const auto& [name, child] : parts.children) structure["children"][name] = add_parts(path + "/" + name, child, tensors);
+  for (const auto& [name, child] : parts.children)
+    structure["children"][name] = add_parts(path + "/" + name, child, tensors);
   return structure;
 }
 
@@ -30,11 +32,13 @@ Tensor load_tensor(const storage::SafetensorsFile& file, const std::string& name
   if (info.stored_type != "I32") return file.load(name);
   Tensor tensor = Tensor::uninitialised(DType::i32, info.shape);
   const auto values = file.read_integers(name);
-  std::ranges::transform(values, tensor.values<std::int32_t>().begin(), [](Index value) { return static_cast<std::int32_t>(value); });
+  std::ranges::transform(values, tensor.values<std::int32_t>().begin(),
+                         [](Index value) { return static_cast<std::int32_t>(value); });
   return tensor;
 }
 
-FactorizationParts parts_of(const json& structure, const std::string& path, const storage::SafetensorsFile& file, int depth = 0) {
+FactorizationParts parts_of(const json& structure, const std::string& path, const storage::SafetensorsFile& file,
+                            int depth = 0) {
   if (depth > 16) throw DataError(fmt::format("factors of `{}` are nested more than 16 deep", path));
   FactorizationParts parts;
   parts.kind = structure.at("kind").get<std::string>();
@@ -61,7 +65,8 @@ void write_factors(const std::string& path, const Factors& factors) {
 Factors read_factors(const std::string& path) {
   const storage::SafetensorsFile file(path);
   const auto found = file.metadata().find(metadata_key);
-  if (found == file.metadata().end()) throw DataError(fmt::format("'{}' holds no factors: its metadata have no '{}'", path, metadata_key));
+  if (found == file.metadata().end())
+    throw DataError(fmt::format("'{}' holds no factors: its metadata have no '{}'", path, metadata_key));
   try {
     const json structures = json::parse(found->second);
     Factors factors;

@@ -20,8 +20,8 @@ Convergence convergence_from(const json& j) {
 json to_json(const SearchResult& s) {
   json curve = json::array();
   for (const auto& point : s.curve) curve.push_back({point.evaluations, point.seconds, point.value});
-  return {{"rows", s.rows},           {"columns", s.columns},     {"start_value", s.start_value},
-          {"value", s.value},         {"curve", curve},           {"convergence", to_json(s.convergence)},
+  return {{"rows", s.rows},           {"columns", s.columns},  {"start_value", s.start_value},
+          {"value", s.value},         {"curve", curve},        {"convergence", to_json(s.convergence)},
           {"evaluated", s.evaluated}, {"accepted", s.accepted}};
 }
 
@@ -32,14 +32,18 @@ SearchResult search_from(const json& j) {
   s.start_value = j.at("start_value");
   s.value = j.at("value");
   s.convergence = convergence_from(j.at("convergence"));
-  for (const auto& point : j.at("curve")) s.curve.push_back({point.at(0).get<Index>(), point.at(1).get<double>(), point.at(2).get<double>()});
+  for (const auto& point : j.at("curve"))
+    s.curve.push_back({point.at(0).get<Index>(), point.at(1).get<double>(), point.at(2).get<double>()});
   s.evaluated = j.at("evaluated");
   s.accepted = j.at("accepted");
   return s;
 }
 
 std::string numbers_of(const LayerOutcome& o) {
-  json j = {{"relative_error", o.relative_error}, {"convergence", to_json(o.convergence)}, {"spectrum", o.spectrum}, {"seconds", o.seconds}};
+  json j = {{"relative_error", o.relative_error},
+            {"convergence", to_json(o.convergence)},
+            {"spectrum", o.spectrum},
+            {"seconds", o.seconds}};
   if (o.weighted_error) j["weighted_error"] = *o.weighted_error;
   if (o.search) j["search"] = to_json(*o.search);
   return j.dump();

@@ -12,7 +12,8 @@ namespace {
 
 bool matches_glob(std::string_view pattern, std::string_view name) {
   if (pattern.empty()) return name.empty();
-  if (pattern.front() != '*') return !name.empty() && name.front() == pattern.front() && matches_glob(pattern.substr(1), name.substr(1));
+  if (pattern.front() != '*')
+    return !name.empty() && name.front() == pattern.front() && matches_glob(pattern.substr(1), name.substr(1));
   for (std::size_t taken = 0;; ++taken) {
     if (matches_glob(pattern.substr(1), name.substr(taken))) return true;
     if (taken == name.size() || name[taken] == '.') return false;
@@ -32,7 +33,8 @@ std::vector<std::string> choices_of(std::string_view list, std::string_view patt
   std::vector<std::string> choices;
   if (const auto dots = list.find(".."); dots != std::string_view::npos) {
     const Index first = number_in(list.substr(0, dots), pattern), last = number_in(list.substr(dots + 2), pattern);
-    if (last < first || last - first > 100'000) throw ConfigError(fmt::format("layer pattern '{}': the range '{}' is empty or too long", pattern, list));
+    if (last < first || last - first > 100'000)
+      throw ConfigError(fmt::format("layer pattern '{}': the range '{}' is empty or too long", pattern, list));
     for (Index i = first; i <= last; ++i) choices.push_back(std::to_string(i));
     return choices;
   }
@@ -49,7 +51,8 @@ std::vector<std::string> expanded(std::string_view pattern) {
   const auto open = pattern.find('{');
   if (open == std::string_view::npos) return {std::string(pattern)};
   const auto close = pattern.find('}', open);
-  if (close == std::string_view::npos) throw ConfigError(fmt::format("layer pattern '{}': a brace does not close", pattern));
+  if (close == std::string_view::npos)
+    throw ConfigError(fmt::format("layer pattern '{}': a brace does not close", pattern));
   std::vector<std::string> result;
   for (const auto& rest : expanded(pattern.substr(close + 1))) {
     for (const auto& choice : choices_of(pattern.substr(open + 1, close - open - 1), pattern)) {
@@ -65,19 +68,23 @@ bool matches_layer(std::string_view pattern, std::string_view name) {
   return std::ranges::any_of(expanded(pattern), [&](const std::string& plain) { return matches_glob(plain, name); });
 }
 
-std::vector<std::string> select_layers(const std::vector<std::string>& patterns, const std::vector<std::string>& names) {
+std::vector<std::string> select_layers(const std::vector<std::string>& patterns,
+                                       const std::vector<std::string>& names) {
   std::vector<bool> is_selected(names.size());
   for (const auto& pattern : patterns) {
     const auto alternatives = expanded(pattern);
     bool fits_any = false;
     for (std::size_t i = 0; i < names.size(); ++i) {
-      const bool fits = std::ranges::any_of(alternatives, [&](const std::string& plain) { return matches_glob(plain, names[i]); });
+      const bool fits =
+          std::ranges::any_of(alternatives, [&](const std::string& plain) { return matches_glob(plain, names[i]); });
       if (fits) is_selected[i] = fits_any = true;
     }
     if (!fits_any) {
-      std::vector<std::string> examples(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(names.size(), 12)));
-      throw ConfigError(fmt::format("layer pattern '{}' matches nothing{}; layers are {}{}", pattern, did_you_mean(pattern, names),
-                                    fmt::join(examples, ", "), names.size() > examples.size() ? fmt::format(", ... {}", names.back()) : ""));
+      std::vector<std::string> examples(
+          names.begin(), names.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(names.size(), 12)));
+      throw ConfigError(fmt::format("layer pattern '{}' matches nothing{}; layers are {}{}", pattern,
+                                    did_you_mean(pattern, names), fmt::join(examples, ", "),
+                                    names.size() > examples.size() ? fmt::format(", ... {}", names.back()) : ""));
     }
   }
   std::vector<std::string> selected;

@@ -6,8 +6,9 @@
 
 namespace kronlab::experiments {
 
-/// Whether a layer's name fits a pattern: `*` stands for any text without a dot, `{a,b}` for one of several, `{3..7}` for
-/// one of a range of numbers; all else, brackets too, for itself. `h.{1,3,5}.mlp.*`, `h.*.attn.c_attn[q]`, `wte.left`.
+/// Whether a layer's name fits a pattern: `*` stands for any text without a dot, `{a,b}` for one of several, `{3..7}`
+/// for one of a range of numbers; all else, brackets too, for itself. `h.{1,3,5}.mlp.*`, `h.*.attn.c_attn[q]`,
+/// `wte.left`.
 /// @throws ConfigError on a brace that does not close or a range that is none
 bool matches_layer(std::string_view pattern, std::string_view name);
 

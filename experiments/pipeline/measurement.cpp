@@ -13,8 +13,12 @@ using eval::Evaluation;
 using nlohmann::json;
 
 std::string to_json(const Evaluation& e) {
-  return json{{"mean_nll", e.mean_nll},           {"standard_error", e.standard_error},     {"perplexity", e.perplexity},
-              {"top1_accuracy", e.top1_accuracy}, {"predicted_tokens", e.predicted_tokens}, {"num_windows", e.num_windows},
+  return json{{"mean_nll", e.mean_nll},
+              {"standard_error", e.standard_error},
+              {"perplexity", e.perplexity},
+              {"top1_accuracy", e.top1_accuracy},
+              {"predicted_tokens", e.predicted_tokens},
+              {"num_windows", e.num_windows},
               {"seconds", e.seconds}}
       .dump(2);
 }
@@ -23,7 +27,8 @@ Evaluation evaluation_from(const std::string& text) {
   const json j = json::parse(text);
   Evaluation e;
   e.mean_nll = j.at("mean_nll"), e.standard_error = j.at("standard_error"), e.perplexity = j.at("perplexity");
-  e.top1_accuracy = j.at("top1_accuracy"), e.predicted_tokens = j.at("predicted_tokens"), e.num_windows = j.at("num_windows");
+  e.top1_accuracy = j.at("top1_accuracy"), e.predicted_tokens = j.at("predicted_tokens"),
+  e.num_windows = j.at("num_windows");
   e.seconds = j.at("seconds");
   return e;
 }
@@ -48,16 +53,19 @@ std::string found_in_cache(const comm::Communicator& communicator, const std::fi
 }  // namespace
 
 std::string hash_of_file(const comm::Communicator& communicator, const std::string& path) {
-  const auto hash = comm::coordinate(communicator, [&] { return communicator.is_root() ? sha256_of_file(path) : std::string(); });
+  const auto hash =
+      comm::coordinate(communicator, [&] { return communicator.is_root() ? sha256_of_file(path) : std::string(); });
   return communicator.broadcast(hash);
 }
 
-std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communicator, const ExperimentSpec& spec, const ModelAccess& model,
-                                             const std::vector<std::string>& data_hashes) {
+std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communicator, const ExperimentSpec& spec,
+                                             const ModelAccess& model, const std::vector<std::string>& data_hashes) {
   std::vector<EvaluationText> texts;
   for (std::size_t i = 0; i < spec.evaluations.size(); ++i) {
     const auto& evaluation = spec.evaluations[i];
-    texts.push_back({evaluation, tokenised_text(communicator, model, evaluation.name, evaluation.path, evaluation.protocol.join), data_hashes[i]});
+    texts.push_back({evaluation,
+                     tokenised_text(communicator, model, evaluation.name, evaluation.path, evaluation.protocol.join),
+                     data_hashes[i]});
   }
   return texts;
 }
@@ -66,7 +74,8 @@ std::vector<Metric> metrics_of(const Evaluation& e, const EvaluationText& text, 
   const bool per_word = text.spec.protocol.normaliser == eval::Protocol::Normaliser::word;
   std::string protocol = text.spec.protocol.name();
   if (text.spec.max_windows > 0) protocol += fmt::format(" max_windows={}", text.spec.max_windows);
-  const auto metric = [&](const char* name, double value, const char* unit, std::optional<double> error = std::nullopt) {
+  const auto metric = [&](const char* name, double value, const char* unit,
+                          std::optional<double> error = std::nullopt) {
     Metric m;
     m.name = name, m.value = value, m.unit = unit, m.stage = stage;
     m.dataset = text.spec.name, m.protocol = protocol, m.standard_error = error;
@@ -79,23 +88,28 @@ std::vector<Metric> metrics_of(const Evaluation& e, const EvaluationText& text, 
           metric("eval/tokens_per_second", e.tokens_per_second(), "token/s")};
 }
 
-Evaluation cached_evaluation(const comm::Communicator& communicator, const std::string& store_path, const std::string& model_key,
-                             const model::Transformer& model, const EvaluationText& text, model::Precision precision, const std::string& what) {
-  const std::string key = sha256(fmt::format("evaluation 1\n{}\n{}\n{}\n{}\n{}\n", model_key, text.data_hash, text.spec.protocol.name(),
-                                             text.spec.max_windows, model::to_string(precision)));
+Evaluation cached_evaluation(const comm::Communicator& communicator, const std::string& store_path,
+                             const std::string& model_key, const model::Transformer& model, const EvaluationText& text,
+                             model::Precision precision, const std::string& what) {
+  const std::string key =
+      sha256(fmt::format("evaluation 1\n{}\n{}\n{}\n{}\n{}\n", model_key, text.data_hash, text.spec.protocol.name(),
+                         text.spec.max_windows, model::to_string(precision)));
   const auto path = std::filesystem::path(store_path) / "cache" / "evaluations" / (key + ".json");
   if (const std::string found = found_in_cache(communicator, path); !found.empty()) {
     log_info(fmt::format("{}: known from an earlier run", what));
     return evaluation_from(found);
   }
-  const auto result = eval::evaluate(communicator, model, text.text, text.spec.protocol, text.spec.max_windows, precision, what);
-  comm::coordinate(communicator, std::function<void()>([&] {
-    if (!communicator.is_root()) return;
-    std::error_code error;
-    std::filesystem::create_directories(path.parent_path(), error);
-    if (error) throw StorageError(fmt::format("cannot create '{}': {}", path.parent_path().string(), error.message()));
-    write_file_atomically(path.string(), to_json(result));
-  }));
+  const auto result =
+      eval::evaluate(communicator, model, text.text, text.spec.protocol, text.spec.max_windows, precision, what);
+  comm::coordinate(
+      communicator, std::function<void()>([&] {
+        if (!communicator.is_root()) return;
+        std::error_code error;
+        std::filesystem::create_directories(path.parent_path(), error);
+        if (error)
+          throw StorageError(fmt::format("cannot create '{}': {}", path.parent_path().string(), error.message()));
+        write_file_atomically(path.string(), to_json(result));
+      }));
   return result;
 }
 

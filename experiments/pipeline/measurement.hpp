@@ -17,16 +17,17 @@ struct EvaluationText {
 };
 
 /// Reads and tokenises the texts of all `[[evaluate]]`, whose files have these hashes. Collective.
-std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communicator, const ExperimentSpec& spec, const ModelAccess& model,
-                                             const std::vector<std::string>& data_hashes);
+std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communicator, const ExperimentSpec& spec,
+                                             const ModelAccess& model, const std::vector<std::string>& data_hashes);
 
 /// The metrics of one evaluation: `eval/perplexity` and what belongs to it.
 std::vector<Metric> metrics_of(const eval::Evaluation& evaluation, const EvaluationText& text, Index stage);
 
 /// The evaluation of a model of known content on one text: from STORE/cache/evaluations, else done and kept there.
 /// The key holds all that determines the numbers. Collective.
-eval::Evaluation cached_evaluation(const comm::Communicator& communicator, const std::string& store_path, const std::string& model_key,
-                                   const model::Transformer& model, const EvaluationText& text, model::Precision precision, const std::string& what);
+eval::Evaluation cached_evaluation(const comm::Communicator& communicator, const std::string& store_path,
+                                   const std::string& model_key, const model::Transformer& model,
+                                   const EvaluationText& text, model::Precision precision, const std::string& what);
 
 /// SHA-256 of a file's content, computed on root. Collective.
 std::string hash_of_file(const comm::Communicator& communicator, const std::string& path);

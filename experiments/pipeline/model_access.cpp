@@ -38,7 +38,8 @@ std::vector<std::int32_t> broadcast(const comm::Communicator& communicator, std:
 
 }  // namespace
 
-ModelAccess::ModelAccess(const std::string& path) : files_(storage::ModelFiles::open(path)), config_(config_of(*files_)) {}
+ModelAccess::ModelAccess(const std::string& path)
+    : files_(storage::ModelFiles::open(path)), config_(config_of(*files_)) {}
 
 model::Transformer ModelAccess::load() const {
   return model::Transformer::load(config_, files_->tensors(), operators_of(stored_factors(files_->path())));
@@ -50,21 +51,21 @@ std::unique_ptr<model::Tokenizer> ModelAccess::tokenizer() const {
                                 text("tokenizer_config.json"), files_->path()});
 }
 
-eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model, const std::string& name,
-                                   const std::string& path, eval::Protocol::Join join) {
+eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model,
+                                   const std::string& name, const std::string& path, eval::Protocol::Join join) {
   eval::TokenisedText result;
   result.name = name;
   comm::coordinate(communicator, std::function<void()>([&] {
-    if (!communicator.is_root()) return;
-    const std::string text = read_text_file(path);
-    if (text.empty()) throw DataError(fmt::format("text '{}' is empty", path));
-    try {
-      result.ids = model.tokenizer()->encode(eval::joined_text(text, join));
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("text '{}': {}", path, error.what()));
-    }
-    result.num_words = eval::count_words(text);
-  }));
+                     if (!communicator.is_root()) return;
+                     const std::string text = read_text_file(path);
+                     if (text.empty()) throw DataError(fmt::format("text '{}' is empty", path));
+                     try {
+                       result.ids = model.tokenizer()->encode(eval::joined_text(text, join));
+                     } catch (const DataError& error) {
+                       throw DataError(fmt::format("text '{}': {}", path, error.what()));
+                     }
+                     result.num_words = eval::count_words(text);
+                   }));
   result.ids = broadcast(communicator, std::move(result.ids));
   communicator.broadcast(std::span<Index>(&result.num_words, 1));
   return result;
@@ -75,23 +76,25 @@ std::vector<std::int32_t> first_tokens(const comm::Communicator& communicator, c
   constexpr std::size_t bytes_per_token = 8;  // more than any prose needs
   std::vector<std::int32_t> ids;
   comm::coordinate(communicator, std::function<void()>([&] {
-    if (!communicator.is_root()) return;
-    const auto tokenizer = model.tokenizer();
-    for (const auto& path : paths) {
-      const auto missing = static_cast<std::size_t>(count) - ids.size();
-      std::vector<std::int32_t> more;
-      std::size_t taken = 0;
-      for (std::size_t size = (missing + 64) * bytes_per_token;; size *= 2) {
-        const std::string text = beginning_of(path, size);
-        more = tokenizer->encode(text);
-        if (more.size() >= missing || text.size() <= taken || text.size() < size / 2) break;
-        taken = text.size();
-      }
-      ids.insert(ids.end(), more.begin(), more.begin() + static_cast<std::ptrdiff_t>(std::min(more.size(), missing)));
-      if (static_cast<Index>(ids.size()) == count) return;
-    }
-    throw DataError(fmt::format("calibration: {} tokens wanted, {} found in {} file(s), the last '{}'", count, ids.size(), paths.size(), paths.back()));
-  }));
+                     if (!communicator.is_root()) return;
+                     const auto tokenizer = model.tokenizer();
+                     for (const auto& path : paths) {
+                       const auto missing = static_cast<std::size_t>(count) - ids.size();
+                       std::vector<std::int32_t> more;
+                       std::size_t taken = 0;
+                       for (std::size_t size = (missing + 64) * bytes_per_token;; size *= 2) {
+                         const std::string text = beginning_of(path, size);
+                         more = tokenizer->encode(text);
+                         if (more.size() >= missing || text.size() <= taken || text.size() < size / 2) break;
+                         taken = text.size();
+                       }
+                       ids.insert(ids.end(), more.begin(),
+                                  more.begin() + static_cast<std::ptrdiff_t>(std::min(more.size(), missing)));
+                       if (static_cast<Index>(ids.size()) == count) return;
+                     }
+                     throw DataError(fmt::format("calibration: {} tokens wanted, {} found in {} file(s), the last '{}'",
+                                                 count, ids.size(), paths.size(), paths.back()));
+                   }));
   return broadcast(communicator, std::move(ids));
 }
 

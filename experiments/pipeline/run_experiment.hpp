@@ -13,7 +13,7 @@ struct RunOptions {
   std::string store_path;
   std::string config_folder;  ///< what relative paths of the configuration belong to
   std::vector<std::string> command_line;
-  int threads = 1;            ///< of each rank, for the record
+  int threads = 1;  ///< of each rank, for the record
 };
 
 /// A row of the table that a sweep ends with.
@@ -27,6 +27,7 @@ struct RunSummary {
 /// evaluation, all recorded. A run of the same cell that is done is not done again; one that stopped goes on after its
 /// last finished stage. Collective.
 /// @throws CollectiveError; the run is then recorded as failed, with the reason
-RunSummary run_experiment(const comm::Communicator& communicator, const config::RunSpec& run, const RunOptions& options);
+RunSummary run_experiment(const comm::Communicator& communicator, const config::RunSpec& run,
+                          const RunOptions& options);
 
 }  // namespace kronlab::experiments

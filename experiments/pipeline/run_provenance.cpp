@@ -6,7 +6,8 @@
 
 namespace kronlab::experiments {
 
-storage::NamedTexts run_provenance(const comm::Communicator& communicator, const std::vector<std::string>& command_line, int threads) {
+storage::NamedTexts run_provenance(const comm::Communicator& communicator, const std::vector<std::string>& command_line,
+                                   int threads) {
   storage::ExecutionFacts facts;
   facts.command_line = command_line;
   facts.rank_hosts = communicator.all_gather(comm::host_name());

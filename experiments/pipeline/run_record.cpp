@@ -15,10 +15,12 @@ namespace {
 namespace fs = std::filesystem;
 using storage::ArrayFile;
 
-storage::RunDescription description_of(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run,
-                                       const ExperimentSpec& spec, const std::string& cell, const std::string& model_hash) {
+storage::RunDescription description_of(const comm::Communicator& communicator, const RunOptions& options,
+                                       const config::RunSpec& run, const ExperimentSpec& spec, const std::string& cell,
+                                       const std::string& model_hash) {
   storage::RunDescription description;
-  description.name = spec.name, description.label = run.label, description.question = spec.question, description.paper = spec.paper;
+  description.name = spec.name, description.label = run.label, description.question = spec.question,
+  description.paper = spec.paper;
   description.config_toml = config::to_toml(spec.resolved);
   description.cell = cell;
   description.model_path = spec.model.path;
@@ -33,7 +35,8 @@ storage::RunDescription description_of(const comm::Communicator& communicator, c
 /// What a permutation search leaves: the permutations and how it got there.
 void write_search(ArrayFile& file, const std::string& stem, const decompositions::SearchResult& search) {
   file.write_vector(stem + "permutation/rows", search.rows, {{"axes", "position"}, {"unit", "row of the weight"}});
-  file.write_vector(stem + "permutation/columns", search.columns, {{"axes", "position"}, {"unit", "column of the weight"}});
+  file.write_vector(stem + "permutation/columns", search.columns,
+                    {{"axes", "position"}, {"unit", "column of the weight"}});
   std::vector<Index> evaluations;
   std::vector<double> seconds, values;
   for (const auto& point : search.curve) {
@@ -48,7 +51,8 @@ void write_arrays(const std::string& path, std::size_t stage, const std::vector<
   ArrayFile file(path);
   for (const auto& outcome : outcomes) {
     const std::string stem = fmt::format("stages/{}/layers/{}/", stage, outcome.name);
-    file.write_vector(stem + "spectrum", outcome.spectrum, {{"axes", "term"}, {"unit", "singular value of what was truncated"}});
+    file.write_vector(stem + "spectrum", outcome.spectrum,
+                      {{"axes", "term"}, {"unit", "singular value of what was truncated"}});
     if (outcome.search) write_search(file, stem, *outcome.search);
   }
   file.close();
@@ -79,19 +83,20 @@ storage::LayerRecord record_of(std::size_t stage, const PlannedLayer& layer, con
   if (outcome.search) record.search_value = outcome.search->value;
   record.seconds = outcome.seconds;
   const auto& convergence = outcome.search ? outcome.search->convergence : outcome.convergence;
-  record.convergence = fmt::format("{} after {}", decompositions::to_string(convergence.reason), convergence.num_iterations);
+  record.convergence =
+      fmt::format("{} after {}", decompositions::to_string(convergence.reason), convergence.num_iterations);
   return record;
 }
 
 }  // namespace
 
-RunRecord::RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run, const ExperimentSpec& spec,
-                     const std::string& cell, const std::string& model_hash)
+RunRecord::RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run,
+                     const ExperimentSpec& spec, const std::string& cell, const std::string& model_hash)
     : communicator_(communicator) {
   const auto description = description_of(communicator, options, run, spec, cell, model_hash);
   comm::coordinate(communicator, std::function<void()>([&] {
-    if (communicator.is_root()) open_or_create(options, description);
-  }));
+                     if (communicator.is_root()) open_or_create(options, description);
+                   }));
   id_ = communicator.broadcast(std::move(id_));
   folder_ = communicator.broadcast(std::move(folder_));
   Index numbers[] = {is_done_ ? 1 : 0, static_cast<Index>(num_finished_)};
@@ -133,14 +138,18 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
   log_to_file((store_->folder() / "log" / "run.log").string());
 }
 
-std::string RunRecord::stage_folder(std::size_t stage) const { return (fs::path(folder_) / "checkpoints" / fmt::format("stage-{}", stage)).string(); }
+std::string RunRecord::stage_folder(std::size_t stage) const {
+  return (fs::path(folder_) / "checkpoints" / fmt::format("stage-{}", stage)).string();
+}
 
-std::string RunRecord::factors_path(std::size_t stage) const { return (fs::path(stage_folder(stage)) / "factors.safetensors").string(); }
+std::string RunRecord::factors_path(std::size_t stage) const {
+  return (fs::path(stage_folder(stage)) / "factors.safetensors").string();
+}
 
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
   comm::coordinate(communicator_, std::function<void()>([&] {
-    if (store_) work(*store_);
-  }));
+                     if (store_) work(*store_);
+                   }));
 }
 
 void RunRecord::dense_evaluated(const std::vector<Metric>& metrics) {
@@ -154,13 +163,15 @@ void RunRecord::stage_started(std::size_t stage, const std::string& name) {
   on_root([&](storage::RunStore& store) { store.stage_started(static_cast<Index>(stage), name); });
 }
 
-void RunRecord::stage_finished(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
-                               const std::vector<Metric>& metrics, const Factors& factors, double seconds) {
+void RunRecord::stage_finished(std::size_t stage, const PlannedStage& planned,
+                               const std::vector<LayerOutcome>& outcomes, const std::vector<Metric>& metrics,
+                               const Factors& factors, double seconds) {
   on_root([&](storage::RunStore& store) {
     fs::create_directories(stage_folder(stage));
     write_factors(factors_path(stage), factors);
     write_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), stage, outcomes);
-    for (std::size_t i = 0; i < outcomes.size(); ++i) store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
+    for (std::size_t i = 0; i < outcomes.size(); ++i)
+      store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
     for (const auto& metric : metrics) store.record(metric);
     Metric time;
     time.name = "time/stage", time.unit = "s", time.stage = static_cast<Index>(stage), time.value = seconds;
@@ -176,7 +187,8 @@ void RunRecord::finish() {
   on_root([&](storage::RunStore& store) {
     store.flush();
     ArrayFile file((store.folder() / "arrays.h5").string());
-    for (std::size_t stage = 0; stage < num_finished_; ++stage) copy_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), file);
+    for (std::size_t stage = 0; stage < num_finished_; ++stage)
+      copy_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), file);
     file.write_text("config.toml", read_text_file((store.folder() / "config.toml").string()));
     file.write_metrics(storage::RunReader(store.folder()).metrics());
     file.close();

@@ -14,15 +14,16 @@ namespace kronlab::experiments {
 
 /// The record of one run: its RunStore, and a checkpoint for each finished stage.
 ///
-///   STORE/runs/RUN_ID/checkpoints/stage-K/   factors.safetensors (of all stages so far), arrays.h5, DONE (written last)
+///   STORE/runs/RUN_ID/checkpoints/stage-K/   factors.safetensors (of all stages so far), arrays.h5, DONE (written
+///   last)
 ///
 /// Root writes; every member that touches the disk is collective and throws CollectiveError on all ranks.
 class RunRecord {
  public:
   /// Finds the run of this cell in the store, to go on with it, or makes a new one.
   /// @throws CollectiveError if another process writes that run, or the store cannot be written
-  RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run, const ExperimentSpec& spec,
-            const std::string& cell, const std::string& model_hash);
+  RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run,
+            const ExperimentSpec& spec, const std::string& cell, const std::string& model_hash);
   ~RunRecord();
   RunRecord(const RunRecord&) = delete;
   RunRecord& operator=(const RunRecord&) = delete;
@@ -37,8 +38,8 @@ class RunRecord {
   void dense_evaluated(const std::vector<Metric>& metrics);
   void stage_started(std::size_t stage, const std::string& name);
   /// Writes the checkpoint, then the numbers.
-  void stage_finished(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes, const std::vector<Metric>& metrics,
-                      const Factors& factors, double seconds);
+  void stage_finished(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
+                      const std::vector<Metric>& metrics, const Factors& factors, double seconds);
   /// Writes arrays.h5 of the whole run and marks it done.
   void finish();
   /// Not collective and never throws: root notes why the run ended.

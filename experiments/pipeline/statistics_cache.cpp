@@ -38,8 +38,9 @@ void StatisticsCache::save(const Site& site, const decompositions::LayerStatisti
   std::filesystem::create_directories(folder_, error);
   if (error) throw StorageError(fmt::format("cannot create '{}': {}", folder_.string(), error.message()));
   const auto moments = statistics.input_moments.view();
-  storage::write_safetensors(path_of(site), std::vector<storage::NamedTensor>{{"input_moments", {moments.rows, moments.cols}, moments}},
-                             {{"num_tokens", std::to_string(statistics.num_tokens)}});
+  storage::write_safetensors(
+      path_of(site), std::vector<storage::NamedTensor>{{"input_moments", {moments.rows, moments.cols}, moments}},
+      {{"num_tokens", std::to_string(statistics.num_tokens)}});
 }
 
 }  // namespace kronlab::experiments

@@ -28,7 +28,8 @@ StageNumbers numbers_of(const std::vector<Metric>& metrics, std::int64_t stage) 
     if (metric.name == "size/parameters") numbers.parameters = metric.value;
     if (metric.name == "size/stored_bytes") numbers.bytes = metric.value;
     if (metric.name == "eval/perplexity") {
-      numbers.perplexities[column_of(metric)] = fmt::format("{:.2f} ± {:.2f}", metric.value, metric.standard_error.value_or(0.0));
+      numbers.perplexities[column_of(metric)] =
+          fmt::format("{:.2f} ± {:.2f}", metric.value, metric.standard_error.value_or(0.0));
     }
   }
   return numbers;
@@ -52,7 +53,8 @@ std::string mean_text(const std::vector<double>& values) {
 
 /// Characters, not bytes, of a UTF-8 text.
 std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string aligned(const std::vector<Row>& rows) {
@@ -114,7 +116,9 @@ std::string summary_table(const std::string& store_path, const std::vector<std::
     rows.push_back(std::move(row));
   }
   if (runs.empty()) return "";
-  return aligned(rows) + footer + "error: mean over layers of |W - W^| / |W|; weighted: the same under the second moments of the layer's inputs\n";
+  return aligned(rows) + footer +
+         "error: mean over layers of |W - W^| / |W|; weighted: the same under the second moments of the layer's "
+         "inputs\n";
 }
 
 }  // namespace kronlab::experiments

@@ -5,8 +5,8 @@
 
 namespace kronlab::experiments {
 
-/// The table that a sweep ends with, as text: the dense model, then a row for each run: size, perplexity of each data set
-/// under its protocol, mean errors of the layers, time. @throws StorageError if a run cannot be read
+/// The table that a sweep ends with, as text: the dense model, then a row for each run: size, perplexity of each data
+/// set under its protocol, mean errors of the layers, time. @throws StorageError if a run cannot be read
 std::string summary_table(const std::string& store_path, const std::vector<std::string>& run_ids);
 
 }  // namespace kronlab::experiments

@@ -88,15 +88,15 @@ std::string read_text_file(const std::string& path) {
 
 void write_file_atomically(const std::string& path, std::string_view content) {
   const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
+  const auto fail = [&](const char* action) {
+    const int reason = errno;
+    ::unlink(temporary.c_str());
+    errno = reason;
+    throw_errno(action, path);
+  };
   {
     const File file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
     if (file.descriptor < 0) throw_errno("create", temporary);
-    const auto fail = [&](const char* action) {
-      const int reason = errno;
-      ::unlink(temporary.c_str());
-      errno = reason;
-      throw_errno(action, path);
-    };
     for (std::size_t written = 0; written < content.size();) {
       const ssize_t n = ::write(file.descriptor, content.data() + written, content.size() - written);
       if (n < 0 && errno == EINTR) continue;
@@ -105,7 +105,7 @@ void write_file_atomically(const std::string& path, std::string_view content) {
     }
     if (::fsync(file.descriptor) != 0) fail("flush");
   }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) throw_errno("rename to", path);
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("rename to");
 }
 
 }  // namespace kronlab

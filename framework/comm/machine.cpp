@@ -14,7 +14,8 @@ std::string allowed_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
   std::string cores(CPU_SETSIZE, '0');
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return std::string(std::max(1u, std::thread::hardware_concurrency()), '1');
+  if (sched_getaffinity(0, sizeof set, &set) != 0)
+    return std::string(std::max(1u, std::thread::hardware_concurrency()), '1');
   for (int core = 0; core < CPU_SETSIZE; ++core) {
     if (CPU_ISSET(core, &set)) cores[static_cast<std::size_t>(core)] = '1';
   }
@@ -72,14 +73,17 @@ int threads_per_rank(const Communicator& world, Oversubscription oversubscriptio
   Index total = 0;
   const auto all_threads = world.all_gather(std::to_string(threads));
   for (const std::size_t r : neighbours) total += std::atoi(all_threads[r].c_str());
-  coordinate(world, std::function<void()>([&] {
-    if (oversubscription == Oversubscription::allowed) return;
-    if (total > count(all) || threads > count(cores[mine])) {
-      throw ConfigError(fmt::format("{} rank(s) of {} thread(s) on '{}', but they may use {} core(s), this rank {}: start fewer ranks, set "
-                                    "OMP_NUM_THREADS, give each rank its cores (mpirun --map-by slot:PE=N or --bind-to none), or pass --oversubscribe",
-                                    neighbours.size(), threads, hosts[mine], count(all), count(cores[mine])));
-    }
-  }));
+  coordinate(
+      world, std::function<void()>([&] {
+        if (oversubscription == Oversubscription::allowed) return;
+        if (total > count(all) || threads > count(cores[mine])) {
+          throw ConfigError(fmt::format(
+              "{} rank(s) of {} thread(s) on '{}', but they may use {} core(s), this rank {}: start fewer ranks, set "
+              "OMP_NUM_THREADS, give each rank its cores (mpirun --map-by slot:PE=N or --bind-to none), or pass "
+              "--oversubscribe",
+              neighbours.size(), threads, hosts[mine], count(all), count(cores[mine])));
+        }
+      }));
   return threads;
 }
 

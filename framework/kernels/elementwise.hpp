@@ -23,7 +23,7 @@ void gelu(ConstTensorView bias, TensorView x);
 /// gate = silu(gate) * up in place (SwiGLU: Shazeer, GLU variants improve transformer, 2020).
 void silu_times(ConstTensorView up, TensorView gate);
 
-/// x[i, :] += table[first_position + i mod length, :]: learned positions.  table: [context, d] f32, x: [n, d]
+/// x[i, :] += table[i mod length, :]: learned positions.  table: [context, d] f32, x: [n, d]
 void add_positions(ConstTensorView table, Index length, TensorView x);
 
 /// Cosines and sines of rotary embeddings in f32 (or f64): [length, head_dim], the first half cos, the second sin.

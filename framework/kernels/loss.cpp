@@ -25,15 +25,19 @@ void StreamingLogLikelihood::add_slice(ConstTensorView logits, Index first) {
       Real largest = -std::numeric_limits<Real>::infinity();
 #pragma omp simd reduction(max : largest)
       for (Index j = 0; j < logits.cols; ++j) largest = std::max(largest, static_cast<Real>(row[j]));
+      // -inf - -inf is no number: a slice of nothing but -inf adds 0, and NaN stays NaN
+      const Real shift = std::isinf(largest) && largest < 0 ? Real{0} : largest;
       Real sum = 0;
 #pragma omp simd reduction(+ : sum)
-      for (Index j = 0; j < logits.cols; ++j) sum += exponential(static_cast<Real>(row[j]) - largest);
+      for (Index j = 0; j < logits.cols; ++j) sum += exponential(static_cast<Real>(row[j]) - shift);
       if (largest > largest_[at]) {
         Index position = 0;
         while (static_cast<Real>(row[position]) != largest) ++position;
         best_[at] = static_cast<std::int32_t>(first + position);
         sum_[at] = sum_[at] * std::exp(largest_[at] - largest) + sum;
         largest_[at] = largest;
+      } else if (std::isinf(largest) && largest < 0) {
+        sum_[at] += sum;  // 0 or NaN
       } else {
         sum_[at] += sum * std::exp(largest - largest_[at]);
       }

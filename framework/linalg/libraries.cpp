@@ -10,7 +10,8 @@ std::string blas_library() { return fmt::format("{}; core {}", openblas_get_conf
 
 std::string onednn_library() {
   const auto* version = dnnl_version();
-  return fmt::format("{}.{}.{}, instruction set {:#x}", version->major, version->minor, version->patch, static_cast<int>(dnnl_get_effective_cpu_isa()));
+  return fmt::format("{}.{}.{}, instruction set {:#x}", version->major, version->minor, version->patch,
+                     static_cast<int>(dnnl_get_effective_cpu_isa()));
 }
 
 }  // namespace kronlab::linalg

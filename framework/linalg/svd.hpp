@@ -6,17 +6,35 @@
 
 namespace kronlab::linalg {
 
-/// The leading part of A = U diag(s) V^T: u [m, k], vt [k, n], the singular values that the solver found (at least k).
-struct Svd {
-  Matrix<double> u;
-  std::vector<double> singular_values;  ///< descending
-  Matrix<double> vt;
+/// How a truncated SVD was found.
+enum class SvdMethod {
+  direct,   ///< LAPACK dgesdd: every singular value right to about eps of the largest
+  gram,     ///< eigenvectors of the Gram matrix of the short side
+  lanczos,  ///< block Golub-Kahan-Lanczos for a few triples of a large matrix
 };
 
-/// The k leading singular triples, directly (LAPACK dgesdd), or through the Gram matrix of the short side where that
-/// side has at most 64: singular values below 1e-8 of the largest then are noise, which truncation does not see.
+/// The leading part of A = U diag(s) V^T: u [m, k], vt [k, n].
+struct Svd {
+  Matrix<double> u;
+  std::vector<double> singular_values;  ///< descending: all min(m, n) of them, or k by SvdMethod::lanczos
+  Matrix<double> vt;
+  SvdMethod method = SvdMethod::direct;
+  Index num_iterations = 0;  ///< 0 unless by lanczos
+  double residual = 0.0;     ///< largest |A^T A v - s^2 v| / s_1^2 where lanczos stopped
+};
+
+/// The k leading singular triples, by the fastest method that float32 factors cannot tell from the others.
 ///
-/// Time O(m n min(m, n)). Deterministic: one thread. @pre 1 <= k <= min(m, n) @throws DataError if A is not finite
+/// direct where the short side has at most 64 and the long one at most 4 times that; lanczos where the short side has
+/// at least 512, the long one less than 4 times that, k is at most 1/96 of the short side and it converges; else gram.
+///
+/// Direct: as LAPACK has it. Otherwise the singular vectors of the short side are orthonormal to rounding and
+/// U diag(s) V^T is A projected onto them; s_i^2 is right to about n eps s_1^2 (lanczos: 1e-10 s_1^2), so values below
+/// 1e-8 s_1 are noise, which truncation does not see; the vectors of the long side are orthogonal to about
+/// eps (s_1 / s_i)^2, of unit length, and zero where s_i is.
+///
+/// Time O(m n min(m, n)), by lanczos about O(m n k) times the iterations. Deterministic, bit-equal for any number of
+/// threads. @pre 1 <= k <= min(m, n) @throws DataError if A is not finite
 Svd truncated_svd(ConstMatrixView<double> a, Index k);
 
 /// All eigenvalues, ascending, and eigenvectors as rows, of a symmetric matrix (LAPACK dsyevd). g: [n, n]

@@ -62,8 +62,9 @@ TensorView Workspace::buffer(std::size_t index, Index rows, Index cols, DType dt
 }
 
 ConstTensorView Workspace::rotary(Index length, const ModelConfig& config) {
-  if (rotary_.rows() < length || rotary_.is_empty()) {
+  if (rotary_.rows() < length || rotary_.cols() != config.head_dim || rotary_theta_ != config.rope_theta) {
     rotary_ = kernels::rotary_table(length, config.head_dim, config.rope_theta, stream_type());
+    rotary_theta_ = config.rope_theta;
   }
   return std::as_const(rotary_).view();
 }

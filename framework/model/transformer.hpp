@@ -51,13 +51,14 @@ class Workspace {
   DType stream_type() const;
   /// Uninitialised [rows, cols] in slot `index`, reused by later calls with the same slot.
   TensorView buffer(std::size_t index, Index rows, Index cols, DType dtype);
-  /// Rotary table of at least `length` rows.
+  /// Rotary table of at least `length` rows, kept until another model asks for other angles.
   ConstTensorView rotary(Index length, const ModelConfig& config);
 
  private:
   Precision precision_;
   std::vector<Tensor> buffers_;
   Tensor rotary_;
+  double rotary_theta_ = 0.0;  ///< base of rotary_
 };
 
 /// Called with the input of the layers of one site of one block: [tokens, in], in the activation type.

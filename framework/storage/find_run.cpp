@@ -32,7 +32,8 @@ fs::path find_run(const std::string& store_path, const std::string& text) {
   }
   if (matches.size() == 1) return matches.front().folder;
   if (matches.empty()) {
-    throw ConfigError(fmt::format("no run '{}' in the store '{}'; it has {}", text, store_path, all.empty() ? "none" : joined_ids(all)));
+    throw ConfigError(fmt::format("no run '{}' in the store '{}'; it has {}", text, store_path,
+                                  all.empty() ? "none" : joined_ids(all)));
   }
   throw ConfigError(fmt::format("'{}' may be any of {} runs: {}", text, matches.size(), joined_ids(matches)));
 }

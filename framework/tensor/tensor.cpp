@@ -32,7 +32,7 @@ namespace {
 
 template <class View>
 View block_of(View view, Index row, Index col, Index num_rows, Index num_cols) {
-  KRONLAB_EXPECTS(row >= 0 && col >= 0 && row + num_rows <= view.rows && col + num_cols <= view.cols,
+  KRONLAB_EXPECTS(row >= 0 && col >= 0 && num_rows >= 0 && num_cols >= 0 && row + num_rows <= view.rows && col + num_cols <= view.cols,
                   "block {}+{} x {}+{} is outside {} x {}", row, num_rows, col, num_cols, view.rows, view.cols);
   using Bytes = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(view.data)>>, const std::byte, std::byte>;
   view.data = static_cast<Bytes*>(view.data) + (row * view.stride + col) * size_of(view.dtype);
@@ -121,6 +121,7 @@ TensorView Tensor::view() {
 ConstTensorView Tensor::view() const { return const_cast<Tensor*>(this)->view(); }
 
 Tensor Tensor::clone() const {
+  if (!data_) return {};
   Tensor result = uninitialised(dtype_, shape_);
   std::memcpy(result.data_.get(), data_.get(), static_cast<std::size_t>(size_bytes()));
   return result;

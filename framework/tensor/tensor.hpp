@@ -138,7 +138,8 @@ class Tensor {
   std::unique_ptr<std::byte[], Free> data_;
 };
 
-/// Copies with conversion between f32, f64, f16 and bf16. @pre equal rows and columns
+/// Copies with conversion between f32, f64, f16 and bf16 (f64 to f16 or bf16 is rounded to f32 first).
+/// @pre equal rows and columns
 void convert(ConstTensorView from, TensorView to);
 
 /// A zeroed row-major matrix of floats or doubles, and its copy-friendly owner inside algorithms.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "framework/base/nearest.hpp"
+
 namespace kronlab {
 
 const TensorInfo* TensorSource::find(const std::string& name) const {
@@ -13,8 +15,10 @@ const TensorInfo* TensorSource::find(const std::string& name) const {
 const TensorInfo& TensorSource::info(const std::string& name) const {
   if (const auto* found = find(name)) return *found;
   const auto& all = tensors();
-  const std::string examples = all.empty() ? "none" : all.size() == 1 ? all.front().name : all.front().name + ", ..., " + all.back().name;
-  throw DataError(fmt::format("model has no tensor '{}' (it has {}: {})", name, all.size(), examples));
+  std::vector<std::string> names;
+  for (const auto& tensor : all) names.push_back(tensor.name);
+  const std::string examples = all.empty() ? "none" : all.size() == 1 ? names.front() : names.front() + ", ..., " + names.back();
+  throw DataError(fmt::format("model has no tensor '{}'{} (it has {}: {})", name, did_you_mean(name, names), all.size(), examples));
 }
 
 Tensor TensorSource::load(const std::string& name, DType dtype) const {

@@ -31,7 +31,7 @@ class TensorSource {
   bool has(const std::string& name) const { return find(name) != nullptr; }
   /// Null if there is no such tensor.
   const TensorInfo* find(const std::string& name) const;
-  /// @throws DataError if there is no such tensor, with the nearest names
+  /// @throws DataError if there is no such tensor, with the nearest name if one is near
   const TensorInfo& info(const std::string& name) const;
   /// A new tensor of the stored shape. @throws as `read`
   Tensor load(const std::string& name, DType dtype = DType::f32) const;

@@ -46,9 +46,12 @@ BOOST_AUTO_TEST_CASE(kronecker_errors_are_the_tail_of_the_rearranged_spectrum_an
     for (Index terms = 1; terms <= static_cast<Index>(spectrum.size()); ++terms) {
       kept += spectrum[static_cast<std::size_t>(terms - 1)] * spectrum[static_cast<std::size_t>(terms - 1)];
       const auto result = make_kronecker_decomposer({m1, n1, terms})->decompose("w", w.view(), {});
-      BOOST_TEST(std::abs(result.relative_error - std::sqrt(std::max(0.0, 1 - kept / total))) < 1e-3 * std::numeric_limits<float>::epsilon() + 1e-6 * (terms == static_cast<Index>(spectrum.size())) + 1e-7);
+      BOOST_TEST(std::abs(result.relative_error - std::sqrt(std::max(0.0, 1 - kept / total))) <
+                 1e-3 * std::numeric_limits<float>::epsilon() + 1e-6 * (terms == static_cast<Index>(spectrum.size())) +
+                     1e-7);
       BOOST_TEST(result.relative_error < previous);
-      BOOST_TEST(result.factorization->num_parameters() == make_kronecker_decomposer({m1, n1, terms})->size_of("w", 12, 20).num_parameters);
+      BOOST_TEST(result.factorization->num_parameters() ==
+                 make_kronecker_decomposer({m1, n1, terms})->size_of("w", 12, 20).num_parameters);
       previous = result.relative_error;
     }
   }
@@ -59,7 +62,8 @@ BOOST_AUTO_TEST_CASE(svd_at_full_truncation_is_exact_and_its_size_is_known_befor
   const auto exact = make_svd_decomposer({.truncation = 9, .keep = {}})->decompose("w", w.view(), {});
   BOOST_TEST(exact.relative_error < 9 * std::numeric_limits<float>::epsilon());
   const auto half = make_svd_decomposer({.truncation = {}, .keep = 0.5});
-  BOOST_TEST(half->size_of("w", 9, 14).num_parameters == half->decompose("w", w.view(), {}).factorization->num_parameters());
+  BOOST_TEST(half->size_of("w", 9, 14).num_parameters ==
+             half->decompose("w", w.view(), {}).factorization->num_parameters());
 }
 
 BOOST_AUTO_TEST_CASE(whitening_lowers_the_weighted_error_below_that_of_plain_svd) {
@@ -73,12 +77,14 @@ BOOST_AUTO_TEST_CASE(whitening_lowers_the_weighted_error_below_that_of_plain_svd
 }
 
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_suit_are_named_with_their_layer) {
-  BOOST_TEST(message_of([] { make_kronecker_decomposer({100, 384, 1})->size_of("h.3.mlp.c_fc", 3072, 768); }) ==
-             "kronecker: rows of `h.3.mlp.c_fc` (3072) are not divisible by left_rows (100)");
+  BOOST_TEST(message_of([] {
+               make_kronecker_decomposer({100, 384, 1})->size_of("h.3.mlp.c_fc", 3072, 768);
+             }) == "kronecker: rows of `h.3.mlp.c_fc` (3072) are not divisible by left_rows (100)");
   BOOST_CHECK_THROW(make_kronecker_decomposer({768, 100, 1})->size_of("w", 3072, 768), ConfigError);
   BOOST_CHECK_THROW(make_kronecker_decomposer({1536, 384, 5})->size_of("w", 3072, 768), ConfigError);
   BOOST_CHECK_THROW(make_kronecker_decomposer({0, 384, 5}), ConfigError);
-  BOOST_CHECK_THROW(make_kronecker_decomposer({.left_rows = 2, .left_cols = 384, .num_terms = 1, .right_rows = 2}), ConfigError);
+  BOOST_CHECK_THROW(make_kronecker_decomposer({.left_rows = 2, .left_cols = 384, .num_terms = 1, .right_rows = 2}),
+                    ConfigError);
   BOOST_CHECK_THROW(make_svd_decomposer({}), ConfigError);
   BOOST_CHECK_THROW(make_svd_decomposer({.truncation = 10, .keep = {}})->size_of("w", 9, 14), ConfigError);
   BOOST_CHECK_THROW(make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, -1.0}), ConfigError);
@@ -90,10 +96,13 @@ BOOST_AUTO_TEST_CASE(bad_weights_and_missing_moments_are_data_errors_and_a_zero_
   BOOST_CHECK_THROW(make_svd_decomposer({.truncation = 2, .keep = {}})->decompose("w", w.view(), {}), DataError);
   const Tensor zero(DType::f32, {8, 8});
   BOOST_TEST(make_kronecker_decomposer({4, 4, 1})->decompose("w", zero.view(), {}).relative_error == 0.0);
-  BOOST_CHECK_THROW(make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, 0.0})->decompose("w", zero.view(), {}), DataError);
+  BOOST_CHECK_THROW(make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, 0.0})->decompose("w", zero.view(), {}),
+                    DataError);
   LayerStatistics singular;
   singular.input_moments = Matrix<double>(8, 8);
-  BOOST_CHECK_THROW(make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, 0.0})->decompose("w", zero.view(), singular), DataError);
+  BOOST_CHECK_THROW(
+      make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, 0.0})->decompose("w", zero.view(), singular),
+      DataError);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

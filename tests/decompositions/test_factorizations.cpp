@@ -15,8 +15,10 @@ namespace {
 
 constexpr double float_eps = 6e-8;
 
-std::unique_ptr<KroneckerSum> random_kronecker(Index terms, Index m1, Index n1, Index m2, Index n2, RandomStream random) {
-  return std::make_unique<KroneckerSum>(std::make_unique<Dense>(random_tensor({m1, terms * n1}, random.child(0))), random_tensor({terms, m2, n2}, random.child(1)));
+std::unique_ptr<KroneckerSum> random_kronecker(Index terms, Index m1, Index n1, Index m2, Index n2,
+                                               RandomStream random) {
+  return std::make_unique<KroneckerSum>(std::make_unique<Dense>(random_tensor({m1, terms * n1}, random.child(0))),
+                                        random_tensor({terms, m2, n2}, random.child(1)));
 }
 
 /// Every kind of factorization, small.
@@ -24,13 +26,16 @@ std::vector<std::unique_ptr<Factorization>> examples() {
   const RandomStream random(7);
   std::vector<std::unique_ptr<Factorization>> all;
   all.push_back(std::make_unique<Dense>(random_tensor({12, 20}, random.child(1))));
-  all.push_back(std::make_unique<LowRank>(random_tensor({12, 3}, random.child(2)), random_tensor({3, 20}, random.child(3))));
+  all.push_back(
+      std::make_unique<LowRank>(random_tensor({12, 3}, random.child(2)), random_tensor({3, 20}, random.child(3))));
   all.push_back(random_kronecker(2, 6, 5, 2, 4, random.child(4)));
   all.push_back(random_kronecker(3, 3, 20, 4, 1, random.child(5)));
   all.push_back(random_kronecker(1, 12, 10, 1, 2, random.child(6)));
   all.push_back(random_kronecker(2, 2, 2, 6, 10, random.child(61)));
-  all.push_back(std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(7)), random.child(8).permutation(12), random.child(9).permutation(20)));
-  auto nested_left = std::make_unique<Permuted>(random_kronecker(1, 12, 5, 1, 2, random.child(10)), std::vector<Index>{}, random.child(11).permutation(10));
+  all.push_back(std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(7)),
+                                           random.child(8).permutation(12), random.child(9).permutation(20)));
+  auto nested_left = std::make_unique<Permuted>(random_kronecker(1, 12, 5, 1, 2, random.child(10)),
+                                                std::vector<Index>{}, random.child(11).permutation(10));
   all.push_back(std::make_unique<KroneckerSum>(std::move(nested_left), random_tensor({1, 1, 2}, random.child(12))));
   return all;
 }
@@ -48,7 +53,8 @@ BOOST_AUTO_TEST_CASE(a_kronecker_sum_is_the_sum_of_its_products) {
   for (Index i = 0; i < 6; ++i) {
     for (Index j = 0; j < 20; ++j) {
       double expected = 0;
-      for (Index k = 0; k < 2; ++k) expected += double{a(i / 2, k * 4 + j / 5)} * b[static_cast<std::size_t>((k * 2 + i % 2) * 5 + j % 5)];
+      for (Index k = 0; k < 2; ++k)
+        expected += double{a(i / 2, k * 4 + j / 5)} * b[static_cast<std::size_t>((k * 2 + i % 2) * 5 + j % 5)];
       BOOST_TEST(std::abs(dense.matrix<float>()(i, j) - expected) < 8 * float_eps * 10);
     }
   }
@@ -61,16 +67,19 @@ BOOST_AUTO_TEST_CASE(application_equals_the_dense_product_in_every_precision) {
     const Tensor y = random_tensor({9, w->rows()}, RandomStream(22));
     for (const auto& [dtype, eps] : {std::pair{DType::f32, float_eps}, {DType::f64, float_eps}, {DType::bf16, 4e-3}}) {
       // f64: the dense form that is compared with is itself rounded to float
-      Tensor in = Tensor::uninitialised(dtype, x.shape()), out(dtype, y.shape()), grad = Tensor::uninitialised(dtype, y.shape()), back(dtype, x.shape());
+      Tensor in = Tensor::uninitialised(dtype, x.shape()), out(dtype, y.shape()),
+             grad = Tensor::uninitialised(dtype, y.shape()), back(dtype, x.shape());
       convert(x.view(), in.view());
       convert(y.view(), grad.view());
       Matrix<double> expected = to_matrix<double>(y.view());
       convert(y.view(), out.view());
-      linalg::gemm(linalg::Transpose::no, to_matrix<double>(x.view()).view(), linalg::Transpose::yes, to_matrix<double>(dense.view()).view(), 1.0, expected.view());
+      linalg::gemm(linalg::Transpose::no, to_matrix<double>(x.view()).view(), linalg::Transpose::yes,
+                   to_matrix<double>(dense.view()).view(), 1.0, expected.view());
       w->apply(in.view(), out.view(), linalg::Write::add);
       BOOST_TEST(relative_difference(out.view(), expected.view()) < 10 * eps);
       Matrix<double> expected_back(9, w->cols());
-      linalg::gemm(linalg::Transpose::no, to_matrix<double>(y.view()).view(), linalg::Transpose::no, to_matrix<double>(dense.view()).view(), 0.0, expected_back.view());
+      linalg::gemm(linalg::Transpose::no, to_matrix<double>(y.view()).view(), linalg::Transpose::no,
+                   to_matrix<double>(dense.view()).view(), 0.0, expected_back.view());
       w->apply_adjoint(grad.view(), back.view());
       BOOST_TEST(relative_difference(back.view(), expected_back.view()) < 10 * eps);
     }
@@ -107,7 +116,9 @@ BOOST_AUTO_TEST_CASE(a_permutation_moves_rows_and_columns_where_it_says) {
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_permutation_is_refused) {
-  const auto permuted = [](std::vector<Index> rows) { return Permuted(std::make_unique<Dense>(random_tensor({3, 4}, RandomStream(5))), std::move(rows), {}); };
+  const auto permuted = [](std::vector<Index> rows) {
+    return Permuted(std::make_unique<Dense>(random_tensor({3, 4}, RandomStream(5))), std::move(rows), {});
+  };
   BOOST_CHECK_THROW(permuted({0, 1}), DataError);
   BOOST_CHECK_THROW(permuted({0, 1, 1}), DataError);
   BOOST_CHECK_THROW(permuted({0, 1, 3}), DataError);

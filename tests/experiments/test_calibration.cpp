@@ -22,7 +22,8 @@ struct Fixture {
   kronlab::testing::TemporaryFolder folder;
   model::Transformer model = [this] {
     kronlab::testing::write_tiny_model(folder.path(), kronlab::testing::tiny_llama_config());
-    return model::Transformer::load(kronlab::testing::tiny_llama_config(), storage::ModelFiles::open(folder.path().string())->tensors());
+    return model::Transformer::load(kronlab::testing::tiny_llama_config(),
+                                    storage::ModelFiles::open(folder.path().string())->tensors());
   }();
   std::vector<std::int32_t> ids = [] {
     RandomStream random(5);
@@ -80,14 +81,17 @@ BOOST_FIXTURE_TEST_CASE(moments_are_those_of_all_windows_and_reach_every_owner, 
   BOOST_TEST(statistics.at(hidden).num_tokens == num_windows * window);
   // Sums of 112 products in double, in another sequence: a few eps of the largest moment, which is below 10 here.
   BOOST_TEST(largest_difference(statistics.at(hidden).input_moments, reference(*this, hidden)) < 112 * 2.3e-16 * 10);
-  if (world.rank() == last) BOOST_TEST(largest_difference(statistics.at(attention).input_moments, reference(*this, attention)) < 112 * 2.3e-16 * 10);
+  if (world.rank() == last)
+    BOOST_TEST(largest_difference(statistics.at(attention).input_moments, reference(*this, attention)) <
+               112 * 2.3e-16 * 10);
 }
 
 BOOST_FIXTURE_TEST_CASE(moments_have_the_same_bits_for_any_number_of_ranks, Fixture) {
   const comm::Communicator world(MPI_COMM_WORLD);
   const comm::Communicator alone = world.split(world.rank());
   const Site site{1, InputSite::mlp};
-  Calibration together(world, model, ids, window, model::Precision::fp32), by_itself(alone, model, ids, window, model::Precision::fp32);
+  Calibration together(world, model, ids, window, model::Precision::fp32),
+      by_itself(alone, model, ids, window, model::Precision::fp32);
   const auto a = together.run_to(model, 2, {{site, {0}}});
   const auto b = by_itself.run_to(model, 2, {{site, {0}}});
   if (world.is_root()) BOOST_TEST(largest_difference(a.at(site).input_moments, b.at(site).input_moments) == 0.0);
@@ -96,7 +100,8 @@ BOOST_FIXTURE_TEST_CASE(moments_have_the_same_bits_for_any_number_of_ranks, Fixt
 BOOST_FIXTURE_TEST_CASE(observing_leaves_the_stream_where_it_was, Fixture) {
   const comm::Communicator world(MPI_COMM_WORLD);
   const Site site{0, InputSite::mlp}, later{1, InputSite::attention};
-  Calibration watched(world, model, ids, window, model::Precision::fp32), plain(world, model, ids, window, model::Precision::fp32);
+  Calibration watched(world, model, ids, window, model::Precision::fp32),
+      plain(world, model, ids, window, model::Precision::fp32);
   const auto seen = watched.observe(model, {{site, {0}}});
   const auto after = watched.run_to(model, 2, {{later, {0}}});
   const auto expected = plain.run_to(model, 2, {{site, {0}}, {later, {0}}});

@@ -2,8 +2,8 @@
 
 #include <boost/test/unit_test.hpp>
 
-#include "experiments/pipeline/export_model.hpp"
 #include "decompositions/decomposer.hpp"
+#include "experiments/pipeline/export_model.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/random_matrix.hpp"
 #include "tests/support/test_data.hpp"
@@ -19,9 +19,11 @@ Matrix<double> logits_of(const model::Transformer& model) {
   std::vector<std::int32_t> ids;
   for (int i = 0; i < 20; ++i) ids.push_back(7 * i % 259);
   model::Workspace workspace(model::Precision::fp64);
-  Tensor stream = Tensor::uninitialised(DType::f64, {20, model.config().width}), normed = Tensor::uninitialised(DType::f64, {20, model.config().width});
+  Tensor stream = Tensor::uninitialised(DType::f64, {20, model.config().width}),
+         normed = Tensor::uninitialised(DType::f64, {20, model.config().width});
   model.embed(ids, 20, stream.view());
-  for (Index block = 0; block < model.config().num_blocks; ++block) model.run_block(block, 20, stream.view(), workspace);
+  for (Index block = 0; block < model.config().num_blocks; ++block)
+    model.run_block(block, 20, stream.view(), workspace);
   model.final_norm(stream.view(), normed.view());
   Matrix<double> logits(20, model.config().vocab_size);
   model.head().apply(std::as_const(normed).view(), logits.view());
@@ -33,8 +35,11 @@ model::Transformer compressed(const ModelAccess& access, Factors& factors) {
   auto model = access.load();
   model.untie_head();
   for (const auto& layer : model.layers()) {
-    if (layer.name.find("wte") == std::string::npos && layer.name.find("embed") == std::string::npos && layer.name.find(".0.mlp") == std::string::npos && layer.name.find(".0.attn.c_attn[q]") == std::string::npos) continue;
-    auto result = decompositions::make_svd_decomposer({.truncation = 6, .keep = {}})->decompose(layer.name, model.layer(layer.name)->to_dense().view(), {});
+    if (layer.name.find("wte") == std::string::npos && layer.name.find("embed") == std::string::npos &&
+        layer.name.find(".0.mlp") == std::string::npos && layer.name.find(".0.attn.c_attn[q]") == std::string::npos)
+      continue;
+    auto result = decompositions::make_svd_decomposer({.truncation = 6, .keep = {}})
+                      ->decompose(layer.name, model.layer(layer.name)->to_dense().view(), {});
     factors[layer.name] = result.factorization->parts();
   }
   Factors copies;
@@ -61,9 +66,11 @@ BOOST_AUTO_TEST_CASE(an_exported_model_has_the_logits_of_the_compressed_one_in_b
       const ModelAccess exported(out);
       const auto again = exported.load();
       // Dense weights are rounded to float32 once more: 6 products of eps each.
-      BOOST_TEST(kronlab::testing::relative_difference(logits_of(again).view(), expected.view()) < (format == ExportFormat::dense ? 2e-6 : 1e-14));
+      BOOST_TEST(kronlab::testing::relative_difference(logits_of(again).view(), expected.view()) <
+                 (format == ExportFormat::dense ? 2e-6 : 1e-14));
       BOOST_TEST(exported.tokenizer()->encode("tare") == (std::vector<std::int32_t>{258}));
-      BOOST_TEST(again.num_parameters() == (format == ExportFormat::dense ? model::num_parameters(model.config()) : model.num_parameters()));
+      BOOST_TEST(again.num_parameters() ==
+                 (format == ExportFormat::dense ? model::num_parameters(model.config()) : model.num_parameters()));
       BOOST_CHECK_THROW(export_model(model, factors, access.files(), format, out), ConfigError);
     }
   }

@@ -15,11 +15,13 @@ using kronlab::testing::random_tensor;
 namespace {
 
 Factors example() {
-  auto sum = std::make_unique<decompositions::KroneckerSum>(std::make_unique<decompositions::Dense>(random_tensor({6, 10}, RandomStream(1))),
-                                                            random_tensor({2, 2, 4}, RandomStream(2)));
+  auto sum = std::make_unique<decompositions::KroneckerSum>(
+      std::make_unique<decompositions::Dense>(random_tensor({6, 10}, RandomStream(1))),
+      random_tensor({2, 2, 4}, RandomStream(2)));
   Factors factors;
   factors["h.0.attn.c_attn[q]"] = decompositions::Permuted(std::move(sum), RandomStream(3).permutation(12), {}).parts();
-  factors["wte"] = decompositions::LowRank(random_tensor({7, 2}, RandomStream(4)), random_tensor({2, 5}, RandomStream(5))).parts();
+  factors["wte"] =
+      decompositions::LowRank(random_tensor({7, 2}, RandomStream(4)), random_tensor({2, 5}, RandomStream(5))).parts();
   return factors;
 }
 
@@ -32,7 +34,8 @@ BOOST_AUTO_TEST_CASE(factors_come_back_bit_for_bit) {
   write_factors(folder / "f.safetensors", example());
   const auto again = read_factors(folder / "f.safetensors");
   BOOST_TEST_REQUIRE(again.size() == 2u);
-  for (const auto& [layer, parts] : example()) BOOST_TEST(decompositions::serialise(again.at(layer)) == decompositions::serialise(parts));
+  for (const auto& [layer, parts] : example())
+    BOOST_TEST(decompositions::serialise(again.at(layer)) == decompositions::serialise(parts));
 }
 
 BOOST_AUTO_TEST_CASE(a_file_cut_anywhere_or_without_structure_is_a_data_error) {

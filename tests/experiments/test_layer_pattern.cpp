@@ -22,7 +22,8 @@ BOOST_AUTO_TEST_CASE(a_star_stays_within_a_part_of_the_name_and_brackets_are_the
 }
 
 BOOST_AUTO_TEST_CASE(braces_choose_from_lists_and_ranges) {
-  for (const char* name : {"layers.10.mlp.up_proj", "layers.17.mlp.gate_proj"}) BOOST_TEST(matches_layer("layers.{10..17}.mlp.{up,gate}_proj", name));
+  for (const char* name : {"layers.10.mlp.up_proj", "layers.17.mlp.gate_proj"})
+    BOOST_TEST(matches_layer("layers.{10..17}.mlp.{up,gate}_proj", name));
   BOOST_TEST(!matches_layer("layers.{10..17}.mlp.{up,gate}_proj", "layers.18.mlp.up_proj"));
   BOOST_TEST(!matches_layer("layers.{10..17}.mlp.{up,gate}_proj", "layers.10.mlp.down_proj"));
   BOOST_CHECK_THROW(matches_layer("h.{1,2.mlp", "h.1.mlp"), ConfigError);
@@ -32,9 +33,13 @@ BOOST_AUTO_TEST_CASE(braces_choose_from_lists_and_ranges) {
 
 BOOST_AUTO_TEST_CASE(selection_keeps_the_sequence_of_the_model_and_names_a_pattern_that_fits_nothing) {
   const std::vector<std::string> names{"wte", "h.0.mlp.c_fc", "h.0.mlp.c_proj", "h.1.mlp.c_fc"};
-  BOOST_TEST(select_layers({"h.1.*.*", "wte", "h.{0,1}.mlp.c_fc"}, names) == (std::vector<std::string>{"wte", "h.0.mlp.c_fc", "h.1.mlp.c_fc"}));
-  BOOST_TEST(message_of([&] { select_layers({"wte", "h.0.mlp.c_fk"}, names); }) ==
-             "layer pattern 'h.0.mlp.c_fk' matches nothing (did you mean 'h.0.mlp.c_fc'?); layers are wte, h.0.mlp.c_fc, h.0.mlp.c_proj, h.1.mlp.c_fc");
+  BOOST_TEST(select_layers({"h.1.*.*", "wte", "h.{0,1}.mlp.c_fc"}, names) ==
+             (std::vector<std::string>{"wte", "h.0.mlp.c_fc", "h.1.mlp.c_fc"}));
+  BOOST_TEST(message_of([&] {
+               select_layers({"wte", "h.0.mlp.c_fk"}, names);
+             }) ==
+             "layer pattern 'h.0.mlp.c_fk' matches nothing (did you mean 'h.0.mlp.c_fc'?); layers are wte, "
+             "h.0.mlp.c_fc, h.0.mlp.c_proj, h.1.mlp.c_fc");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

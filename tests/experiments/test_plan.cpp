@@ -32,8 +32,12 @@ std::vector<PlannedRun> plans_of(const fs::path& file) {
   return plans;
 }
 
-CompressionPlan tiny_plan(const std::string& stages, const model::ModelConfig& config = kronlab::testing::tiny_gpt2_config()) {
-  const std::string toml = "[experiment]\nname = \"e\"\n[model]\npath = \"m\"\n[data]\ncalibration = { path = \"c\", tokens = 64, window = 32 }\n" + stages;
+CompressionPlan tiny_plan(const std::string& stages,
+                          const model::ModelConfig& config = kronlab::testing::tiny_gpt2_config()) {
+  const std::string toml =
+      "[experiment]\nname = \"e\"\n[model]\npath = \"m\"\n[data]\ncalibration = { path = \"c\", tokens = 64, window = "
+      "32 }\n" +
+      stages;
   return CompressionPlan::make(ExperimentSpec::read(config::parse_toml(toml, "f.toml"), "."), config);
 }
 
@@ -82,26 +86,39 @@ BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
 }
 
 BOOST_AUTO_TEST_CASE(a_factor_can_be_decomposed_again_and_a_layer_only_once) {
-  const std::string first = "[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"kronecker\", right_rows = 1, right_cols = 2 }\n";
-  const auto plan = tiny_plan(first + "[[stage]]\nlayers = [\"wte.left\"]\ndecompose = { kind = \"kronecker\", right_rows = 1, right_cols = 4 }\n");
+  const std::string first =
+      "[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"kronecker\", right_rows = 1, right_cols = 2 }\n";
+  const auto plan = tiny_plan(
+      first +
+      "[[stage]]\nlayers = [\"wte.left\"]\ndecompose = { kind = \"kronecker\", right_rows = 1, right_cols = 4 }\n");
   BOOST_TEST(plan.stages[0].layers[0].parameters_after == 260 * 16 + 2);
   BOOST_TEST(plan.stages[1].layers[0].name == "wte.left");
   BOOST_TEST(plan.stages[1].layers[0].rows == 260);
   BOOST_TEST(plan.stages[1].layers[0].cols == 16);
   BOOST_TEST(plan.stages[1].after.parameters == plan.dense.parameters - 260 * 32 + 260 * 4 + 4 + 2);
-  BOOST_TEST(message_of([&] { tiny_plan(first + first); }).find("was compressed by stage 0 before") != std::string::npos);
-  BOOST_TEST(message_of([&] { tiny_plan("[[stage]]\nlayers = [\"wte.left\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n"); }).find("matches nothing") != std::string::npos);
+  BOOST_TEST(message_of([&] { tiny_plan(first + first); }).find("was compressed by stage 0 before") !=
+             std::string::npos);
+  BOOST_TEST(message_of([&] {
+               tiny_plan("[[stage]]\nlayers = [\"wte.left\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n");
+             }).find("matches nothing") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_before_anything_is_read) {
   const auto error = [](const std::string& stages) { return message_of([&] { tiny_plan(stages); }); };
-  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"kronecker\", left_rows = 100, left_cols = 2 }\n") ==
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"kronecker\", left_rows = 100, "
+                   "left_cols = 2 }\n") ==
              "kronecker: rows of `h.1.mlp.c_fc` (128) are not divisible by left_rows (100)");
-  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"kronecker\", right_rows = 2, right_cols = 2, num_terms = 5 }\n").find("allow at most 4") != std::string::npos);
-  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\npermute = { kind = \"norm-sort\" }\n").find("gains nothing from a permutation") != std::string::npos);
-  BOOST_TEST(error("[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"whitened-svd\", keep = 0.5 }\n").find("`wte` has none") != std::string::npos);
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"kronecker\", right_rows = 2, "
+                   "right_cols = 2, num_terms = 5 }\n")
+                 .find("allow at most 4") != std::string::npos);
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\npermute = { "
+                   "kind = \"norm-sort\" }\n")
+                 .find("gains nothing from a permutation") != std::string::npos);
+  BOOST_TEST(error("[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"whitened-svd\", keep = 0.5 }\n")
+                 .find("`wte` has none") != std::string::npos);
   BOOST_TEST(error("[student]\nblocks = [0, 3]\n").find("block 3 does not exist") != std::string::npos);
-  BOOST_TEST(error("[[evaluate]]\ndataset = { path = \"t\" }\nprotocol = { window = 65 }\n").find("expected 2 to 64") != std::string::npos);
+  BOOST_TEST(error("[[evaluate]]\ndataset = { path = \"t\" }\nprotocol = { window = 65 }\n").find("expected 2 to 64") !=
+             std::string::npos);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

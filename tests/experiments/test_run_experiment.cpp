@@ -25,17 +25,18 @@ struct Fixture {
 
   explicit Fixture(const model::ModelConfig& config = kronlab::testing::tiny_llama_config()) {
     comm::coordinate(world, std::function<void()>([&] {
-      if (!world.is_root()) return;
-      kronlab::testing::write_tiny_model(folder / "model", config);
-      write_file_atomically((folder / "c.txt").string(), kronlab::testing::nonsense(600, 1));
-      write_file_atomically((folder / "e.txt").string(), kronlab::testing::nonsense(600, 2));
-    }));
+                       if (!world.is_root()) return;
+                       kronlab::testing::write_tiny_model(folder / "model", config);
+                       write_file_atomically((folder / "c.txt").string(), kronlab::testing::nonsense(600, 1));
+                       write_file_atomically((folder / "e.txt").string(), kronlab::testing::nonsense(600, 2));
+                     }));
   }
   ~Fixture() { world.barrier(); }
 
   config::RunSpec spec(const std::string& stages) const {
     const std::string toml =
-        "[experiment]\nname = \"test\"\nseed = 3\n[model]\npath = \"model\"\n[data]\ncalibration = { path = \"c.txt\", tokens = 320, window = 32 }\n"
+        "[experiment]\nname = \"test\"\nseed = 3\n[model]\npath = \"model\"\n[data]\ncalibration = { path = \"c.txt\", "
+        "tokens = 320, window = 32 }\n"
         "[[evaluate]]\ndataset = { path = \"e.txt\" }\nprotocol = { window = 32 }\nmax_windows = 9\n" +
         stages;
     return config::expand_sweep(config::parse_toml(toml, "test.toml")).front();
@@ -45,7 +46,9 @@ struct Fixture {
     return run_experiment(communicator, spec(stages), {(folder / store).string(), folder.string(), {"test"}, 1});
   }
 
-  fs::path run_folder(const std::string& store, const RunSummary& summary) const { return folder / store / "runs" / summary.id; }
+  fs::path run_folder(const std::string& store, const RunSummary& summary) const {
+    return folder / store / "runs" / summary.id;
+  }
 };
 
 struct Gpt2Fixture : Fixture {
@@ -60,7 +63,9 @@ std::string numbers_of(const fs::path& run_folder) {
     if (m.name.starts_with("time/") || m.name.starts_with("memory/") || m.unit.ends_with("/s")) continue;
     text += fmt::format("{} {} {} {}\n", m.name, m.value, m.stage, m.standard_error.value_or(-1));
   }
-  for (const auto& l : run.layers()) text += fmt::format("{} {} {} {}\n", l.layer, l.relative_error, l.weighted_error.value_or(-1), l.search_value.value_or(-1));
+  for (const auto& l : run.layers())
+    text += fmt::format("{} {} {} {}\n", l.layer, l.relative_error, l.weighted_error.value_or(-1),
+                        l.search_value.value_or(-1));
   return text;
 }
 
@@ -150,7 +155,9 @@ BOOST_FIXTURE_TEST_CASE(a_run_is_not_done_twice_and_one_that_stopped_goes_on_aft
 BOOST_FIXTURE_TEST_CASE(a_wrong_baseline_stops_the_run_and_is_recorded_with_both_numbers, Fixture) {
   auto wrong = spec(two_stages);
   config::assign(wrong.config, "evaluate.0.expect_dense", config::Value(3.0));
-  const auto message = kronlab::testing::message_of([&] { run_experiment(world, wrong, {(folder / "w").string(), folder.string(), {}, 1}); });
+  const auto message = kronlab::testing::message_of([&] {
+    run_experiment(world, wrong, {(folder / "w").string(), folder.string(), {}, 1});
+  });
   BOOST_TEST(message.find("expected 3.0000") != std::string::npos);
   if (!world.is_root()) return;
   const auto runs = storage::list_runs((folder / "w").string());

@@ -7,7 +7,7 @@
 
 #include "framework/storage/array_file.hpp"
 #include "tests/storage/bytes.hpp"
-#include "tests/storage/small_file_system.hpp"
+#include "tests/support/small_file_system.hpp"
 
 using namespace kronlab;
 using namespace kronlab::storage;

@@ -15,7 +15,7 @@
 #include "framework/storage/run_store.hpp"
 #include "tests/storage/bytes.hpp"
 #include "tests/storage/sample_run.hpp"
-#include "tests/storage/small_file_system.hpp"
+#include "tests/support/small_file_system.hpp"
 
 extern char** environ;
 

@@ -1,4 +1,5 @@
-// make_tiny_model FOLDER: a random LLaMA model in FOLDER/model and nonsense to calibrate and evaluate with in FOLDER/text.
+// make_tiny_model FOLDER: a random LLaMA model in FOLDER/model and nonsense to calibrate and evaluate with in
+// FOLDER/text.
 #include <cstdio>
 #include <exception>
 

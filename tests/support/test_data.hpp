@@ -13,12 +13,12 @@ std::optional<std::filesystem::path> shared_data(const std::string& relative);
 /// Like `shared_data`; if absent the test program ends as skipped (exit code 77) after saying so.
 /// Call it at the start of a case; other cases of the program still run and the program reports "skipped" only if
 /// nothing failed.
-#define KRONLAB_NEEDS_DATA(variable, relative)                             \
-  const auto variable##_found = ::kronlab::testing::shared_data(relative); \
-  if (!variable##_found) {                                                 \
-    ::kronlab::testing::report_skipped("$KRONLAB_DATA/" relative);         \
-    return;                                                                \
-  }                                                                        \
+#define KRONLAB_NEEDS_DATA(variable, relative)                                      \
+  const auto variable##_found = ::kronlab::testing::shared_data(relative);          \
+  if (!variable##_found) {                                                          \
+    ::kronlab::testing::report_skipped(std::string("$KRONLAB_DATA/") + (relative)); \
+    return;                                                                         \
+  }                                                                                 \
   const std::filesystem::path variable = *variable##_found
 
 /// SmolLM2-135M-Instruct.Q4_1.gguf: in $KRONLAB_DATA/models (or ../shared/data/models), else in the cache folder of

@@ -15,7 +15,8 @@ namespace {
 std::pair<std::string, bool> stored_form(const model::ModelConfig& config, const std::string& name) {
   if (name.starts_with("lm_head")) return {name, false};
   if (config.architecture == model::Architecture::llama) return {"model." + name, false};
-  const bool is_conv1d = name.starts_with("h.") && (name.ends_with("attn.weight") || name.ends_with("proj.weight") || name.ends_with("fc.weight"));
+  const bool is_conv1d = name.starts_with("h.") && (name.ends_with("attn.weight") || name.ends_with("proj.weight") ||
+                                                    name.ends_with("fc.weight"));
   return {"transformer." + name, is_conv1d};
 }
 
@@ -61,7 +62,8 @@ void write_tiny_model(const std::filesystem::path& folder, const model::ModelCon
     Tensor tensor = random_tensor(extents, RandomStream(seed).child(name));
     const bool is_gain = name.find("norm") != std::string::npos || name.find("ln_") != std::string::npos;
     const float scale = shape.size() == 1 ? 0.1f : 1.0f / std::sqrt(static_cast<float>(shape.back()));
-    for (float& value : tensor.values<float>()) value = value * scale + (is_gain && name.ends_with("weight") ? 1.0f : 0.0f);
+    for (float& value : tensor.values<float>())
+      value = value * scale + (is_gain && name.ends_with("weight") ? 1.0f : 0.0f);
     tensors.emplace_back(stored, std::move(tensor));
   }
   std::vector<storage::NamedTensor> named;
