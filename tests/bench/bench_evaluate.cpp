@@ -1,7 +1,8 @@
 // Evaluation speed and memory: tokens per second of a model on a text, several rounds, one line each.
 //   [mpirun -n N] bench_evaluate MODEL TEXT PRECISION WINDOWS [ROUNDS]
 // Prints the median as `tokens_per_second`, the bound that products set (`products_per_second`: the model's own
-// products at the rate of the same shapes alone, measured between the rounds) and `memory_beyond_weights_mib` per rank.
+// products at the rate of the same shapes alone, measured between the rounds), `roofline_per_second` (attention's too
+// at that rate) and `memory_beyond_weights_mib` per rank.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -75,6 +76,15 @@ double seconds_of_products(const model::Transformer& model, Index length, model:
   return now_s() - started;
 }
 
+/// Operations of the products over those of products and causal attention: at one rate for both, the share of the time.
+double share_of_products(const model::ModelConfig& config, const model::Transformer& model, Index length) {
+  double products = 0;
+  for (const auto& layer : model.layers()) products += 2.0 * static_cast<double>(layer.rows * layer.cols);
+  const double keys = static_cast<double>(length + 1) / 2;
+  const double attention = 4.0 * keys * static_cast<double>(config.num_heads * config.head_dim * config.num_blocks);
+  return products / (products + attention);
+}
+
 int bench(int argc, char** argv, const comm::Communicator& world) {
   if (argc < 5) {
     std::fprintf(stderr, "usage: %s MODEL TEXT fp32|bf16 WINDOWS [ROUNDS]\n", argv[0]);
@@ -107,7 +117,11 @@ int bench(int argc, char** argv, const comm::Communicator& world) {
   const double memory = world.max(peak_mib() - weights_mib);
   if (world.is_root()) {
     std::printf("tokens_per_second %.1f\n", median(speeds));
-    if (!bounds.empty()) std::printf("products_per_second %.1f\n", median(bounds));
+    if (!bounds.empty()) {
+      const double products = median(bounds);
+      std::printf("products_per_second %.1f\n", products);
+      std::printf("roofline_per_second %.1f\n", products * share_of_products(model.config(), model, protocol.window));
+    }
     std::printf("mean_nll %.7f\nweights_mib %.1f\nmemory_beyond_weights_mib %.1f\n", loss, weights_mib, memory);
   }
   return 0;
