@@ -33,8 +33,8 @@ void scale_empty_product(double beta, TensorView c) {
 
 void gemm_f32(Transpose ta, ConstMatrixView<float> a, Transpose tb, ConstMatrixView<float> b, double beta,
               MatrixView<float> c, Shape s) {
-  const auto status = dnnl_sgemm(ta == Transpose::yes ? 'T' : 'N', tb == Transpose::yes ? 'T' : 'N', s.m, s.n, s.k, 1.0f,
-                                 a.data, a.stride, b.data, b.stride, static_cast<float>(beta), c.data, c.stride);
+  const auto status = dnnl_sgemm(ta == Transpose::yes ? 'T' : 'N', tb == Transpose::yes ? 'T' : 'N', s.m, s.n, s.k,
+                                 1.0f, a.data, a.stride, b.data, b.stride, static_cast<float>(beta), c.data, c.stride);
   KRONLAB_EXPECTS(status == dnnl_success, "dnnl_sgemm of {} x {} x {} failed with status {}", s.m, s.n, s.k,
                   static_cast<int>(status));
 }
@@ -48,9 +48,9 @@ void gemm_f64(Transpose ta, ConstMatrixView<double> a, Transpose tb, ConstMatrix
   for (Index t = 0; t < num_strips; ++t) {
     const Index first = t * strip, rows = std::min(strip, s.m - first);
     const double* a_strip = ta == Transpose::yes ? a.data + first : a.data + first * a.stride;
-    cblas_dgemm(CblasRowMajor, ta == Transpose::yes ? CblasTrans : CblasNoTrans, tb == Transpose::yes ? CblasTrans : CblasNoTrans,
-                as_int(rows), as_int(s.n), as_int(s.k), 1.0, a_strip, as_int(a.stride), b.data, as_int(b.stride), beta,
-                c.data + first * c.stride, as_int(c.stride));
+    cblas_dgemm(CblasRowMajor, ta == Transpose::yes ? CblasTrans : CblasNoTrans,
+                tb == Transpose::yes ? CblasTrans : CblasNoTrans, as_int(rows), as_int(s.n), as_int(s.k), 1.0, a_strip,
+                as_int(a.stride), b.data, as_int(b.stride), beta, c.data + first * c.stride, as_int(c.stride));
   }
 }
 
@@ -102,20 +102,43 @@ Matmul make_matmul(Transpose ta, Transpose tb, const MatmulKey& key, double beta
   return made;
 }
 
-/// bf16 products where the CPU has none (before AVX-512): the same values and the same accumulation, in float32.
-void gemm_bf16_widened(Transpose ta, ConstMatrixView<bfloat16> a, Transpose tb, ConstMatrixView<bfloat16> b, double beta,
-                       TensorView c, Shape s) {
-  static std::array<Tensor, 3> wide;
-  const auto widened = [](Tensor& scratch, ConstTensorView narrow) {
-    const TensorView view = resized(scratch, narrow.rows, narrow.cols, DType::f32);
-    convert(narrow, view);
-    return view.as<float>();
-  };
-  const auto a_wide = widened(wide[0], a), b_wide = widened(wide[1], b);
-  if (c.dtype == DType::f32) return gemm_f32(ta, a_wide, tb, b_wide, beta, c.as<float>(), s);
-  const auto c_wide = beta == 0.0 ? resized(wide[2], c.rows, c.cols, DType::f32).as<float>() : widened(wide[2], c);
-  gemm_f32(ta, a_wide, tb, b_wide, beta, c_wide, s);
+ConstMatrixView<float> widened(Tensor& scratch, ConstTensorView narrow) {
+  const TensorView view = resized(scratch, narrow.rows, narrow.cols, DType::f32);
+  convert(narrow, view);
+  return view.as<float>();
+}
+
+/// C = A op(B) + beta C by the calling thread.
+void widened_product(ConstTensorView a, Transpose ta, ConstMatrixView<float> b, Transpose tb, double beta, TensorView c,
+                     Shape s) {
+  static thread_local Tensor a_scratch, c_scratch;
+  const auto a_wide = widened(a_scratch, a);
+  if (c.dtype == DType::f32) return gemm_f32(ta, a_wide, tb, b, beta, c.as<float>(), s);
+  const TensorView c_wide = resized(c_scratch, c.rows, c.cols, DType::f32);
+  if (beta != 0.0) convert(c, c_wide);
+  gemm_f32(ta, a_wide, tb, b, beta, c_wide.as<float>(), s);
   convert(c_wide, c);
+}
+
+/// bf16 products where the CPU has none (before AVX-512): the same values and the same accumulation, in float32. Strips
+/// of rows of C are taken by the threads one after another, each with its own wide copy of B, so a product is one
+/// parallel region: what is widened twice costs 1 % of the product, a barrier between the steps more.
+void gemm_bf16_widened(Transpose ta, ConstMatrixView<bfloat16> a, Transpose tb, ConstMatrixView<bfloat16> b,
+                       double beta, TensorView c, Shape s) {
+  constexpr Index strip = 256;  // rows of C; fixed, so the number of threads does not enter the result
+  static thread_local Tensor b_scratch;
+  if (ta == Transpose::yes || s.m <= strip) return widened_product(a, ta, widened(b_scratch, b), tb, beta, c, s);
+#pragma omp parallel
+  {
+    ConstMatrixView<float> b_wide;
+#pragma omp for schedule(dynamic)
+    for (Index first = 0; first < s.m; first += strip) {
+      if (b_wide.data == nullptr) b_wide = widened(b_scratch, b);
+      const Index rows = std::min(strip, s.m - first);
+      widened_product(a.block(first, 0, rows, s.k), ta, b_wide, tb, beta, c.block(first, 0, rows, s.n),
+                      {rows, s.n, s.k});
+    }
+  }
 }
 
 bool has_bf16_products() {
@@ -154,7 +177,8 @@ void gemm_bf16(Transpose ta, ConstMatrixView<bfloat16> a, Transpose tb, ConstMat
 
 }  // namespace
 
-void gemm(Transpose transpose_a, ConstTensorView a, Transpose transpose_b, ConstTensorView b, double beta, TensorView c) {
+void gemm(Transpose transpose_a, ConstTensorView a, Transpose transpose_b, ConstTensorView b, double beta,
+          TensorView c) {
   const auto [m, k] = transpose_a == Transpose::yes ? std::pair(a.cols, a.rows) : std::pair(a.rows, a.cols);
   const auto [k_b, n] = transpose_b == Transpose::yes ? std::pair(b.cols, b.rows) : std::pair(b.rows, b.cols);
   KRONLAB_EXPECTS(k == k_b && c.rows == m && c.cols == n, "product of {} x {} and {} x {} into {} x {}", m, k, k_b, n,
@@ -163,17 +187,21 @@ void gemm(Transpose transpose_a, ConstTensorView a, Transpose transpose_b, Const
   if (m == 0 || n == 0) return;
   if (k == 0) return scale_empty_product(beta, c);
   switch (a.dtype) {
-    case DType::f32: return gemm_f32(transpose_a, a.as<float>(), transpose_b, b.as<float>(), beta, c.as<float>(), {m, n, k});
-    case DType::f64: return gemm_f64(transpose_a, a.as<double>(), transpose_b, b.as<double>(), beta, c.as<double>(), {m, n, k});
+    case DType::f32:
+      return gemm_f32(transpose_a, a.as<float>(), transpose_b, b.as<float>(), beta, c.as<float>(), {m, n, k});
+    case DType::f64:
+      return gemm_f64(transpose_a, a.as<double>(), transpose_b, b.as<double>(), beta, c.as<double>(), {m, n, k});
     case DType::bf16:
       KRONLAB_EXPECTS(c.dtype == DType::f32 || c.dtype == DType::bf16, "product of bf16 into {}", to_string(c.dtype));
       return gemm_bf16(transpose_a, a.as<bfloat16>(), transpose_b, b.as<bfloat16>(), beta, c, {m, n, k});
-    default: KRONLAB_EXPECTS(false, "no product for {}", to_string(a.dtype));
+    default:
+      KRONLAB_EXPECTS(false, "no product for {}", to_string(a.dtype));
   }
 }
 
 void gram(ConstTensorView x, MatrixView<double> g, bool add) {
-  KRONLAB_EXPECTS(g.rows == x.cols && g.cols == x.cols, "Gram matrix of {} columns into {} x {}", x.cols, g.rows, g.cols);
+  KRONLAB_EXPECTS(g.rows == x.cols && g.cols == x.cols, "Gram matrix of {} columns into {} x {}", x.cols, g.rows,
+                  g.cols);
   keep_blas_single_threaded();
   Matrix<double> converted;
   if (x.dtype != DType::f64) converted = to_matrix<double>(x);
