@@ -10,6 +10,7 @@ enum class Transpose { no, yes };
 ///
 /// f32 (oneDNN), f64 (BLAS) for all three, or A, B in bf16 with C in bf16 or f32 (oneDNN, accumulated in float32).
 /// The result of one element depends on its row of A, its column of B and the shapes, never on the number of ranks.
+/// f64 is bit-equal for any number of threads; f32 and bf16 need not be (oneDNN divides its sums by it).
 /// @pre inner extents agree; C: [rows of op(A), columns of op(B)]; C overlaps neither A nor B
 void gemm(Transpose transpose_a, ConstTensorView a, Transpose transpose_b, ConstTensorView b, double beta, TensorView c);
 

@@ -49,7 +49,8 @@ class Llama:
             self.blocks.append((cast(p + "input_layernorm.weight"), qkv, cast(p + "self_attn.o_proj.weight"),
                                 cast(p + "post_attention_layernorm.weight"), gate_up, cast(p + "mlp.down_proj.weight")))
         half = self.dim // 2
-        angles = torch.arange(length, dtype=torch.float64)[:, None] * config["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) * 2 / self.dim)
+        rates = config["rope_theta"] ** (-torch.arange(half, dtype=torch.float64) * 2 / self.dim)
+        angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
         angles = torch.cat([angles, angles], dim=1)
         self.cos, self.sin = angles.cos().to(dtype), angles.sin().to(dtype)
 
@@ -113,7 +114,8 @@ def main():
                     total = sum(step(w[:-1], w[1:]).item() for w in windows)
                     speeds.append(num_windows * 1023 / (time.perf_counter() - started))
                 speed = statistics.median(speeds)
-                print(f"# {mode} {name}: {speed:.1f} tokens/s, mean loss {total / num_windows / 1023:.6f}, first call {first_s:.1f} s", file=sys.stderr)
+                loss = total / num_windows / 1023
+                print(f"# {mode} {name}: {speed:.1f} tokens/s, mean loss {loss:.6f}, first call {first_s:.1f} s", file=sys.stderr)
                 best = max(best, speed)
     print(f"tokens_per_second {best:.1f}")
 
