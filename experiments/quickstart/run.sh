@@ -10,7 +10,7 @@
 #   $QUICKSTART_TEXT   another text: a folder with calibration.txt and heldout.txt
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$here/../..
+root=$(cd "$here/../.." && pwd)
 case ${1:-} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | grep -v '^set'; exit 0 ;; esac
 export KRONLAB_STORE=${KRONLAB_STORE:-$PWD/kronlab-store}
 
