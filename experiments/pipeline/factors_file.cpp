@@ -83,9 +83,10 @@ Factors stored_factors(const std::string& model_path) {
   return std::filesystem::exists(path, ignored) ? read_factors(path.string()) : Factors();
 }
 
-model::LayerOperators operators_of(Factors factors) {
+model::LayerOperators operators_of(const Factors& factors) {
   model::LayerOperators operators;
-  for (auto& [layer, parts] : factors) operators[layer] = decompositions::make_factorization(std::move(parts));
+  for (const auto& [layer, parts] : factors)
+    operators[layer] = decompositions::make_factorization(decompositions::copy_of(parts));
   return operators;
 }
 

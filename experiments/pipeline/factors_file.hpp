@@ -22,6 +22,6 @@ Factors read_factors(const std::string& path);
 Factors stored_factors(const std::string& model_path);
 
 /// The operators. @throws DataError as make_factorization
-model::LayerOperators operators_of(Factors factors);
+model::LayerOperators operators_of(const Factors& factors);
 
 }  // namespace kronlab::experiments

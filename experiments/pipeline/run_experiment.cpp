@@ -11,6 +11,8 @@
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/measurement.hpp"
 #include "experiments/pipeline/run_record.hpp"
+#include "experiments/pipeline/stage_checkpoint.hpp"
+#include "experiments/pipeline/student.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 
@@ -100,7 +102,8 @@ class Job {
  private:
   void work() {
     texts_ = evaluation_texts(communicator_, spec_, access_, hashes_.evaluation);
-    model::Transformer student = dense_student();
+    log_info(fmt::format("loading {}", spec_.model.path));
+    model::Transformer student = comm::coordinate(communicator_, [&] { return dense_student(spec_, access_); });
     evaluate_dense(student);
     const auto ids = spec_.calibration ? first_tokens(communicator_, access_, spec_.calibration->text.paths,
                                                       spec_.calibration->text.tokens)
@@ -108,25 +111,13 @@ class Job {
     Factors factors;
     const std::size_t first = record_->num_finished_stages();
     if (first > 0) {
-      factors = comm::coordinate(communicator_, [&] { return read_factors(record_->factors_path(first - 1)); });
-      for (auto& [layer, weight] : operators_of(copies_of(factors))) student.replace_layer(layer, weight);
+      factors = comm::coordinate(communicator_,
+                                 [&] { return read_factors(factors_path(record_->folder(), first - 1).string()); });
+      install(student, factors);
       log_info(fmt::format("{}: {} of {} stages were done before", run_.label, first, spec_.stages.size()));
     }
     for (std::size_t stage = first; stage < spec_.stages.size(); ++stage) do_stage(stage, ids, student, factors);
     record_->finish();
-  }
-
-  static Factors copies_of(const Factors& factors) {
-    Factors copies;
-    for (const auto& [layer, parts] : factors) copies[layer] = decompositions::copy_of(parts);
-    return copies;
-  }
-
-  model::Transformer dense_student() {
-    log_info(fmt::format("loading {}", spec_.model.path));
-    model::Transformer student = comm::coordinate(communicator_, [&] { return access_.load(); });
-    if (spec_.model.head == ModelSpec::Head::untied) student.untie_head();
-    return spec_.student_blocks.empty() ? std::move(student) : student.with_blocks(spec_.student_blocks);
   }
 
   void evaluate_dense(const model::Transformer& student) {

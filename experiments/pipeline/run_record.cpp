@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "experiments/pipeline/run_provenance.hpp"
+#include "experiments/pipeline/stage_checkpoint.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/storage/array_file.hpp"
@@ -131,18 +132,10 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
     store_ = storage::RunStore::open(options.store_path, unfinished);
   }
   id_ = store_->id(), folder_ = store_->folder().string();
-  while (fs::exists(fs::path(stage_folder(num_finished_)) / "DONE")) ++num_finished_;
+  num_finished_ = experiments::num_finished_stages(folder_);
   store_->forget_stages_from(num_finished_ == 0 ? -1 : static_cast<Index>(num_finished_));
   store_->set_state(storage::RunState::running);
   log_to_file((store_->folder() / "log" / "run.log").string());
-}
-
-std::string RunRecord::stage_folder(std::size_t stage) const {
-  return (fs::path(folder_) / "checkpoints" / fmt::format("stage-{}", stage)).string();
-}
-
-std::string RunRecord::factors_path(std::size_t stage) const {
-  return (fs::path(stage_folder(stage)) / "factors.safetensors").string();
 }
 
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
@@ -166,18 +159,18 @@ void RunRecord::stage_finished(std::size_t stage, const PlannedStage& planned,
                                const std::vector<LayerOutcome>& outcomes, const std::vector<Metric>& metrics,
                                const Factors& factors, double seconds) {
   on_root([&](storage::RunStore& store) {
-    fs::create_directories(stage_folder(stage));
-    write_factors(factors_path(stage), factors);
-    write_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), stage, outcomes);
+    fs::create_directories(stage_folder(folder_, stage));
+    write_factors(factors_path(folder_, stage).string(), factors);
+    write_arrays((stage_folder(folder_, stage) / "arrays.h5").string(), stage, outcomes);
     for (std::size_t i = 0; i < outcomes.size(); ++i)
       store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
     for (const auto& metric : metrics) store.record(metric);
     Metric time;
     time.name = "time/stage", time.unit = "s", time.stage = static_cast<Index>(stage), time.value = seconds;
     store.record(time);
-    store.record_artifact(fs::relative(factors_path(stage), folder_).string(), "factors");
+    store.record_artifact(fs::relative(factors_path(folder_, stage), folder_).string(), "factors");
     store.stage_finished(static_cast<Index>(stage), seconds);
-    write_file_atomically((fs::path(stage_folder(stage)) / "DONE").string(), "");
+    write_file_atomically((stage_folder(folder_, stage) / "DONE").string(), "");
   });
   num_finished_ = stage + 1;
 }
@@ -187,7 +180,7 @@ void RunRecord::finish() {
     store.flush();
     ArrayFile file((store.folder() / "arrays.h5").string());
     for (std::size_t stage = 0; stage < num_finished_; ++stage)
-      copy_arrays((fs::path(stage_folder(stage)) / "arrays.h5").string(), file);
+      copy_arrays((stage_folder(folder_, stage) / "arrays.h5").string(), file);
     file.write_text("config.toml", read_text_file((store.folder() / "config.toml").string()));
     file.write_metrics(storage::RunReader(store.folder()).metrics());
     file.close();

@@ -12,10 +12,7 @@
 
 namespace kronlab::experiments {
 
-/// The record of one run: its RunStore, and a checkpoint for each finished stage.
-///
-///   STORE/runs/RUN_ID/checkpoints/stage-K/   factors.safetensors (of all stages so far), arrays.h5, DONE (written
-///   last)
+/// The record of one run: its RunStore, and a checkpoint for each finished stage (stage_checkpoint.hpp).
 ///
 /// Root writes; every member that touches the disk is collective and throws CollectiveError on all ranks.
 class RunRecord {
@@ -32,8 +29,8 @@ class RunRecord {
   bool is_done() const { return is_done_; }
   /// Stages whose checkpoint is complete.
   std::size_t num_finished_stages() const { return num_finished_; }
-  /// Factors of all layers that were decomposed up to a finished stage.
-  std::string factors_path(std::size_t stage) const;
+  /// STORE/runs/RUN_ID
+  const std::string& folder() const { return folder_; }
 
   void dense_evaluated(const std::vector<Metric>& metrics);
   void stage_started(std::size_t stage, const std::string& name);
@@ -47,7 +44,6 @@ class RunRecord {
 
  private:
   void open_or_create(const RunOptions& options, const storage::RunDescription& description);
-  std::string stage_folder(std::size_t stage) const;
   void on_root(const std::function<void(storage::RunStore&)>& work);
 
   const comm::Communicator& communicator_;

@@ -5,24 +5,17 @@
 #include "decompositions/decomposer.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
+#include "tests/support/message_of.hpp"
 #include "tests/support/random_matrix.hpp"
 
 using namespace kronlab;
 using namespace kronlab::decompositions;
+using kronlab::testing::message_of;
 using kronlab::testing::random_matrix;
 using kronlab::testing::random_tensor;
 using kronlab::testing::relative_difference;
 
 namespace {
-
-std::string message_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
 
 LayerStatistics random_statistics(Index width, RandomStream random) {
   LayerStatistics statistics;

@@ -4,6 +4,7 @@
 
 #include "decompositions/decomposer.hpp"
 #include "experiments/pipeline/export_model.hpp"
+#include "experiments/pipeline/student.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/random_matrix.hpp"
 #include "tests/support/test_data.hpp"
@@ -42,9 +43,7 @@ model::Transformer compressed(const ModelAccess& access, Factors& factors) {
                       ->decompose(layer.name, model.layer(layer.name)->to_dense().view(), {});
     factors[layer.name] = result.factorization->parts();
   }
-  Factors copies;
-  for (const auto& [layer, parts] : factors) copies[layer] = decompositions::copy_of(parts);
-  for (const auto& [layer, weight] : operators_of(std::move(copies))) model.replace_layer(layer, weight);
+  install(model, factors);
   return model;
 }
 

@@ -1,0 +1,23 @@
+#include "experiments/pipeline/stage_checkpoint.hpp"
+
+#include <fmt/format.h>
+
+namespace kronlab::experiments {
+
+namespace fs = std::filesystem;
+
+fs::path stage_folder(const fs::path& run_folder, std::size_t stage) {
+  return run_folder / "checkpoints" / fmt::format("stage-{}", stage);
+}
+
+fs::path factors_path(const fs::path& run_folder, std::size_t stage) {
+  return stage_folder(run_folder, stage) / "factors.safetensors";
+}
+
+std::size_t num_finished_stages(const fs::path& run_folder) {
+  std::size_t stage = 0;
+  while (fs::exists(stage_folder(run_folder, stage) / "DONE")) ++stage;
+  return stage;
+}
+
+}  // namespace kronlab::experiments
