@@ -1,9 +1,10 @@
 #include "framework/linalg/linear_operator.hpp"
 
-#include <algorithm>
 #include <numeric>
 #include <utility>
 #include <vector>
+
+#include "framework/kernels/elementwise_backward.hpp"
 
 namespace kronlab::linalg {
 namespace {
@@ -62,12 +63,32 @@ void LinearOperator::do_apply_slice(ConstTensorView, Index, TensorView) const {
   KRONLAB_EXPECTS(false, "this operator has no slices");
 }
 
-DenseOperator::DenseOperator(Tensor weight) : LinearOperator(weight.rows(), weight.cols()), weight_(std::move(weight)) {
-  KRONLAB_EXPECTS(weight_.dtype() == DType::f32 && weight_.shape().size() == 2, "a dense weight is f32 and has two extents");
+void Trainable::backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                         std::optional<TensorView> dx, Write write) const {
+  KRONLAB_EXPECTS(x.cols == cols() && dy.cols == rows() && x.rows == dy.rows && x.dtype == dy.dtype,
+                  "backward [{}, {}]: x is {} [{}, {}], dy is {} [{}, {}]", rows(), cols(), to_string(x.dtype), x.rows, x.cols,
+                  to_string(dy.dtype), dy.rows, dy.cols);
+  if (dx) {
+    KRONLAB_EXPECTS(dx->rows == x.rows && dx->cols == x.cols, "backward of x [{}, {}] into [{}, {}]", x.rows, x.cols, dx->rows, dx->cols);
+    expect_types(dy, *dx);
+  }
+  if (x.rows > 0) do_backward(x, dy, gradients, dx, write);
+}
+
+void Trainable::backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy, std::span<const TensorView> gradients) const {
+  KRONLAB_EXPECTS(dy.rows == static_cast<Index>(ids.size()) && dy.cols == cols(), "backward of a gather of {} rows of {}: dy is [{}, {}]",
+                  ids.size(), cols(), dy.rows, dy.cols);
+  for (const auto id : ids) KRONLAB_EXPECTS(id >= 0 && id < rows(), "row {} of an operator with {} rows", id, rows());
+  if (!ids.empty()) do_backward_gather(ids, dy, gradients);
+}
+
+DenseOperator::DenseOperator(Tensor weight) : Trainable(weight.rows(), weight.cols()), weight_(std::move(weight)) {
+  const bool is_master = weight_.dtype() == DType::f32 || weight_.dtype() == DType::f64;
+  KRONLAB_EXPECTS(is_master && weight_.shape().size() == 2, "a dense weight is f32 or f64 and has two extents");
 }
 
 ConstTensorView DenseOperator::weight_as(DType dtype) const {
-  if (dtype == DType::f32) return weight_.view();
+  if (dtype == weight_.dtype()) return weight_.view();
   if (converted_.is_empty() || converted_.dtype() != dtype) {
     converted_ = Tensor::uninitialised(dtype, weight_.shape());
     convert(weight_.view(), converted_.view());
@@ -92,6 +113,16 @@ void DenseOperator::do_gather_rows(std::span<const std::int32_t> ids, TensorView
   for (std::size_t i = 0; i < ids.size(); ++i) {
     convert(weight.block(ids[i], 0, 1, cols()), out.block(static_cast<Index>(i), 0, 1, cols()));
   }
+}
+
+void DenseOperator::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                                std::optional<TensorView> dx, Write write) const {
+  gemm(Transpose::yes, dy, Transpose::no, x, 1.0, gradients[0]);
+  if (dx) do_apply_adjoint(dy, *dx, write);
+}
+
+void DenseOperator::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy, std::span<const TensorView> gradients) const {
+  kernels::scatter_add_rows(ids, dy, gradients[0]);
 }
 
 }  // namespace kronlab::linalg

@@ -1,7 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "framework/linalg/gemm.hpp"
 #include "framework/tensor/tensor.hpp"
@@ -52,25 +56,69 @@ class LinearOperator {
   Index cols_ = 0;
 };
 
-/// Float32 weights W: [out, in] kept as they are.
-class DenseOperator final : public LinearOperator {
+/// Numbers that learn, by their name within their owner. f32, or f64 where a model is trained in double.
+struct Parameter {
+  std::string name;
+  Tensor* value = nullptr;
+};
+
+/// A linear operator that learns: it knows its numbers and the gradient of a loss L in them.
+///
+/// A model holds its operators const, so only who unfreezes an operator (and so owns a copy) can change it. Gradients
+/// lie outside: gradients[i] has the rows and columns of parameters()[i], f32, or f64 where the activations are f64.
+class Trainable : public LinearOperator {
  public:
-  /// weight: f32, [out, in]
+  /// All numbers that learn, in a fixed sequence. Call parameters_changed() after writing to them.
+  virtual std::vector<Parameter> parameters() = 0;
+  /// Drops what was derived from the parameters, such as copies in another type.
+  virtual void parameters_changed() = 0;
+  /// A copy with its own numbers.
+  virtual std::shared_ptr<Trainable> clone() const = 0;
+
+  /// For y = x W^T: gradients[i] += dL/dparameter i, and dx = dy W (or dx += dy W) unless dx is nothing.
+  /// x: [n, in], dy: [n, out], both of one type; dx: [n, in] of that type, or f32 for bf16
+  void backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients, std::optional<TensorView> dx,
+                Write write = Write::replace) const;
+  /// For out = gather_rows(ids): gradients[i] += dL/dparameter i.  dy: [ids.size(), in], f32 or f64
+  void backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy, std::span<const TensorView> gradients) const;
+
+ protected:
+  using LinearOperator::LinearOperator;
+
+ private:
+  virtual void do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                           std::optional<TensorView> dx, Write write) const = 0;
+  virtual void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                                  std::span<const TensorView> gradients) const = 0;
+};
+
+/// Weights W: [out, in] kept as they are.
+class DenseOperator final : public Trainable {
+ public:
+  /// weight: f32 or f64, [out, in]
   explicit DenseOperator(Tensor weight);
 
   Index num_parameters() const override { return weight_.size(); }
   bool has_slices() const override { return true; }
   const Tensor& weight() const { return weight_; }
+  std::vector<Parameter> parameters() override { return {{"weight", &weight_}}; }
+  void parameters_changed() override { converted_ = Tensor(); }
+  std::shared_ptr<Trainable> clone() const override { return std::make_shared<DenseOperator>(weight_.clone()); }
+  /// The weight in another type, kept until it changes.
+  ConstTensorView weight_as(DType dtype) const;
 
  private:
   void do_apply(ConstTensorView x, TensorView y, Write write) const override;
   void do_apply_adjoint(ConstTensorView y, TensorView x, Write write) const override;
   void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const override;
   void do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const override;
-  ConstTensorView weight_as(DType dtype) const;
+  void do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                   std::optional<TensorView> dx, Write write) const override;
+  void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                          std::span<const TensorView> gradients) const override;
 
   Tensor weight_;
-  mutable Tensor converted_;  ///< the weight in the last other type it was asked for (bf16 or f64)
+  mutable Tensor converted_;  ///< the weight in the last other type it was asked for
 };
 
 }  // namespace kronlab::linalg
