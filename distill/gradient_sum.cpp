@@ -30,7 +30,7 @@ GradientSum::GradientSum(const comm::Communicator& communicator, const model::Pa
       own_(micro_batches_of(communicator.rank())),
       next_(own_.begin),
       received_(parameters.buckets().size()),
-      is_sent_(parameters.buckets().size(), false),
+      is_sent_(parameters.buckets().size(), 0),
       messages_(communicator) {
   KRONLAB_EXPECTS(num_micro_batches > 0, "a step of {} micro-batches", num_micro_batches);
   if (own_.size() == 0) slots_.push_back({{}, std::make_unique<model::Gradients>(parameters)});
@@ -111,7 +111,7 @@ std::span<std::byte> GradientSum::bytes(Tensor& elements, model::GradientBucket 
 }
 
 void GradientSum::send_pieces(std::size_t bucket) {
-  if (std::exchange(is_sent_[bucket], true)) return;
+  if (std::exchange(is_sent_[bucket], 1)) return;
   const int tag = static_cast<int>(bucket);
   const auto own = piece(bucket, communicator_.rank());
   const std::size_t num_bytes = bytes(total().elements(), own).size();
@@ -137,7 +137,7 @@ void GradientSum::finish() {
   for (std::size_t bucket = 0; bucket < received_.size(); ++bucket) {
     sum_piece(bucket);
     received_[bucket].clear();
-    is_sent_[bucket] = false;
+    is_sent_[bucket] = 0;
   }
   next_ = own_.begin;
   num_open_ = 0;

@@ -79,7 +79,7 @@ class GradientSum {
   std::size_t num_open_ = 0;     ///< slots in use
   std::vector<Slot> slots_;      ///< the open nodes, then the current micro-batch
   std::vector<std::vector<Received>> received_;  ///< by bucket
-  std::vector<bool> is_sent_;
+  std::vector<char> is_sent_;
   comm::PendingMessages messages_;
 };
 

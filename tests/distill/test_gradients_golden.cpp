@@ -160,8 +160,9 @@ void check_ten_steps(const std::string& name, Precision precision, double bar) {
   BOOST_TEST(worst < bar, name << ": " << worst << " in " << worst_name);
 }
 
-// The golden file's "float64" LLaMA has attention weights that transformers computes in float32: it is right to some 1e-7.
-constexpr double llama_golden = 3e-6;
+// The golden file's "float64" LLaMA has attention weights that transformers computes in float32: its gradients are right to
+// some 6e-7, and AdamW amplifies that. test_gradients compares with differences of the loss instead.
+constexpr double llama_golden = 3e-6, llama_golden_after_training = 1e-4;
 
 }  // namespace
 
@@ -190,7 +191,7 @@ BOOST_AUTO_TEST_CASE(ten_adamw_steps_are_pytorchs) {
   check_ten_steps("tiny_gpt2", Precision::fp64, bar_fp64);
   for (const char* name : {"tiny_llama", "tiny_llama_tied"}) {
     check_ten_steps(name, Precision::fp32, bar_fp32);
-    check_ten_steps(name, Precision::fp64, 2 * llama_golden);
+    check_ten_steps(name, Precision::fp64, llama_golden_after_training);
   }
 }
 
