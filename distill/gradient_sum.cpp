@@ -33,7 +33,7 @@ GradientSum::GradientSum(const comm::Communicator& communicator, const model::Pa
       is_sent_(parameters.buckets().size(), 0),
       messages_(communicator) {
   KRONLAB_EXPECTS(num_micro_batches > 0, "a step of {} micro-batches", num_micro_batches);
-  if (own_.size() == 0) slots_.push_back({{}, std::make_unique<model::Gradients>(parameters)});
+  slots_.push_back({{}, std::make_unique<model::Gradients>(parameters)});
 }
 
 comm::Range GradientSum::micro_batches_of(int rank) const { return comm::block_range(num_micro_batches_, rank, communicator_.size()); }

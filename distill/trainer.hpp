@@ -55,8 +55,9 @@ class Trainer {
 
   AdamW& optimizer() { return *optimizer_; }
   const model::Parameters& parameters() const { return parameters_; }
-  /// Hands the elements of each rank's pieces, of the gradients' extent, to all ranks. Collective.
   const GradientSum& gradient_sum() const { return sum_; }
+  /// An array of the gradients' extent and type that is free between two steps.
+  Tensor& spare_elements() { return sum_.total().elements(); }
   const TrainerOptions& options() const { return options_; }
 
  private:

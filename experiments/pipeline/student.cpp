@@ -1,15 +1,68 @@
 #include "experiments/pipeline/student.hpp"
 
+#include <set>
+
+#include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/stage_checkpoint.hpp"
+#include "experiments/pipeline/training_checkpoint.hpp"
+#include "framework/model/random_weights.hpp"
+#include "framework/storage/safetensors.hpp"
+
 namespace kronlab::experiments {
 
+namespace fs = std::filesystem;
+
 model::Transformer dense_student(const ExperimentSpec& spec, const ModelAccess& access) {
+  if (spec.student.init == StudentSpec::Init::random) {
+    const auto config = student_config(spec, access.config());
+    return model::Transformer::load(config, model::RandomWeights(config, RandomStream(spec.seed).child("student")));
+  }
   auto model = access.load();
   if (spec.model.head == ModelSpec::Head::untied) model.untie_head();
-  return spec.student_blocks.empty() ? std::move(model) : model.with_blocks(spec.student_blocks);
+  return spec.student.blocks.empty() ? std::move(model) : model.with_blocks(spec.student.blocks);
 }
 
 void install(model::Transformer& student, const Factors& factors) {
   for (auto& [layer, weight] : operators_of(factors)) student.replace_layer(layer, weight);
+}
+
+Factors factors_of(const model::Transformer& student) {
+  Factors factors;
+  for (const auto& shape : student.layers()) {
+    const auto* factorization = dynamic_cast<const decompositions::Factorization*>(student.layer(shape.name).get());
+    if (factorization) factors[shape.name] = factorization->parts();
+  }
+  return factors;
+}
+
+void install_values(model::Transformer& student, const std::string& path) {
+  const storage::SafetensorsFile file(path);
+  std::set<std::string> names;
+  for (const auto& tensor : file.tensors()) names.insert(tensor.name);
+  // a layer `a.b` is trained if any of its numbers `a.b.NAME` is
+  const auto was_trained = [&](const std::string& name) {
+    if (names.contains(name)) return true;
+    const auto next = names.lower_bound(name + ".");
+    return next != names.end() && next->starts_with(name + ".");
+  };
+  const model::Parameters parameters(student, was_trained);
+  std::size_t num_known = 0;
+  for (const auto& tensor : parameters.tensors()) num_known += names.contains(tensor.name);
+  if (num_known < names.size()) throw DataError(fmt::format("'{}' holds {} tensors, the student has only {} of them", path, names.size(), num_known));
+  read_values(path, parameters);
+}
+
+void install_stage(model::Transformer& student, const fs::path& run_folder, std::size_t stage) {
+  install(student, read_factors(factors_path(run_folder, stage).string()));
+  if (fs::exists(values_path(run_folder, stage))) install_values(student, values_path(run_folder, stage).string());
+}
+
+model::Transformer finished_student(const ExperimentSpec& spec, const ModelAccess& access, const fs::path& run_folder) {
+  const std::size_t num_stages = num_finished_stages(run_folder);
+  if (num_stages == 0) throw ConfigError(fmt::format("run '{}' has no finished stage", run_folder.filename().string()));
+  auto student = dense_student(spec, access);
+  install_stage(student, run_folder, num_stages - 1);
+  return student;
 }
 
 }  // namespace kronlab::experiments

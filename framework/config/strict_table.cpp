@@ -194,6 +194,13 @@ std::vector<Index> StrictTable::integers(const std::string& key) const {
   return result;
 }
 
+std::vector<double> StrictTable::numbers(const std::string& key) const {
+  std::vector<double> result;
+  for (const Value& item : typed<Value::Array>(key, require(key), "an array of numbers")) result.push_back(number_of(key, item));
+  state_->resolved[key] = Value(Value::Array(result.begin(), result.end()));
+  return result;
+}
+
 std::optional<std::vector<std::pair<Index, Index>>> StrictTable::integer_pairs(const std::string& key) const {
   const Value* value = find(key);
   if (!value || value->as<std::string>()) return std::nullopt;
