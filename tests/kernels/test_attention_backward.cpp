@@ -24,11 +24,19 @@ struct TeacherShape {
 
 struct Case {
   Case(const AttentionShape& shape, DType type_, TeacherShape teacher = {1, 1})
-      : s(shape), t(teacher), type(type_), tokens(s.num_sequences * s.length),
-        q(random("q", s.num_heads * s.head_dim)), k(random("k", s.num_kv_heads * s.head_dim)),
-        v(random("v", s.num_kv_heads * s.head_dim)), d_out(random("d_out", s.num_heads * s.head_dim)),
-        teacher_q(random("tq", s.num_heads * t.head_dim)), teacher_k(random("tk", t.num_kv_heads * t.head_dim)),
-        dq(junk(q)), dk(junk(k)), dv(junk(v)) {}
+      : s(shape),
+        t(teacher),
+        type(type_),
+        tokens(s.num_sequences * s.length),
+        q(random("q", s.num_heads * s.head_dim)),
+        k(random("k", s.num_kv_heads * s.head_dim)),
+        v(random("v", s.num_kv_heads * s.head_dim)),
+        d_out(random("d_out", s.num_heads * s.head_dim)),
+        teacher_q(random("tq", s.num_heads * t.head_dim)),
+        teacher_k(random("tk", t.num_kv_heads * t.head_dim)),
+        dq(junk(q)),
+        dk(junk(k)),
+        dv(junk(v)) {}
 
   double run(double weight = 0) {
     const AttentionTarget target{teacher_q.view(), teacher_k.view(), t.num_kv_heads, t.head_dim, weight};
@@ -60,17 +68,19 @@ void check(const AttentionShape& s, double weight = 0, TeacherShape teacher = {1
     const double divergence = c.run(weight);
     const auto q = c.q.values(), k = c.k.values(), tq = c.teacher_q.values(), tk = c.teacher_k.values();
     const reference::Scores teacher_scores{tq, tk, teacher.num_kv_heads, teacher.head_dim};
-    const auto expected = reference::causal_attention_backward(s, q, k, c.v.values(), c.d_out.values(), weight == 0 ? nullptr : &teacher_scores, weight);
+    const auto expected = reference::causal_attention_backward(s, q, k, c.v.values(), c.d_out.values(),
+                                                               weight == 0 ? nullptr : &teacher_scores, weight);
     // a score, then the product with the gradient of a probability, then the sum over queries or keys
     const double limit = bound(type, s.length + 2 * s.head_dim);
-    BOOST_TEST_CONTEXT(s.num_sequences << " x " << s.length << ", heads " << s.num_heads << "/" << s.num_kv_heads << " of " << s.head_dim
-                                       << ", " << to_string(type) << ", weight " << weight) {
+    BOOST_TEST_CONTEXT(s.num_sequences << " x " << s.length << ", heads " << s.num_heads << "/" << s.num_kv_heads
+                                       << " of " << s.head_dim << ", " << to_string(type) << ", weight " << weight) {
       BOOST_TEST(error_of(c.dq.values(), expected.dq) < limit);
       BOOST_TEST(error_of(c.dk.values(), expected.dk) < limit);
       BOOST_TEST(error_of(c.dv.values(), expected.dv) < limit);
       BOOST_TEST((c.dq.is_untouched_outside() && c.dk.is_untouched_outside() && c.dv.is_untouched_outside()));
       // logarithms of probabilities have the absolute error of scores near 1, whatever the activations are stored as
-      const double found = weight == 0 ? 0 : reference::attention_divergence(s, teacher_scores, {q, k, s.num_kv_heads, s.head_dim});
+      const double found =
+          weight == 0 ? 0 : reference::attention_divergence(s, teacher_scores, {q, k, s.num_kv_heads, s.head_dim});
       BOOST_TEST(std::abs(divergence - found) <= bound(type == DType::f64 ? type : DType::f32, s.length + s.head_dim));
     }
   }
@@ -104,7 +114,8 @@ BOOST_AUTO_TEST_CASE(a_target_adds_the_gradient_of_its_divergence) {
   auto q = c.q.values(), k = c.k.values();
   const auto v = c.v.values(), d_out = c.d_out.values(), tq = c.teacher_q.values(), tk = c.teacher_k.values();
   const auto mean_divergence = [&] {
-    return reference::attention_divergence(s, {tq, tk, teacher.num_kv_heads, teacher.head_dim}, {q, k, s.num_kv_heads, s.head_dim});
+    return reference::attention_divergence(s, {tq, tk, teacher.num_kv_heads, teacher.head_dim},
+                                           {q, k, s.num_kv_heads, s.head_dim});
   };
   const auto loss = [&] {
     Matrix<double> out(q.rows(), q.cols());
@@ -130,7 +141,9 @@ BOOST_AUTO_TEST_CASE(query_heads_share_key_and_value_heads_in_groups) {
   check({3, 21, 5, 1, 8});
 }
 
-BOOST_AUTO_TEST_CASE(a_long_sequence_of_many_blocks_is_that_of_the_slow_reference) { check({1, 515, 2, 1, 20}, 300, {2, 12}); }
+BOOST_AUTO_TEST_CASE(a_long_sequence_of_many_blocks_is_that_of_the_slow_reference) {
+  check({1, 515, 2, 1, 20}, 300, {2, 12});
+}
 
 BOOST_AUTO_TEST_CASE(targets_of_any_heads_are_those_of_the_slow_reference) {
   for (const Index length : {1, 2, 47, 49, 100}) check({2, length, 4, 2, 12}, 30, {2, 12});
@@ -153,7 +166,8 @@ BOOST_AUTO_TEST_CASE(a_teacher_that_agrees_changes_no_bit) {
 }
 
 BOOST_AUTO_TEST_CASE(teachers_that_exclude_keys_have_a_finite_divergence) {
-  // the teacher sees one key in each row and its other probabilities are 0; the student sees all alike: log(t + 1) a row
+  // the teacher sees one key in each row and its other probabilities are 0; the student sees all alike: log(t + 1) a
+  // row
   const AttentionShape s{1, 60, 1, 1, 4};
   for (const DType type : activation_types) {
     Case c(s, type, {1, 4});
@@ -178,7 +192,8 @@ BOOST_AUTO_TEST_CASE(sequences_of_a_batch_do_not_see_each_other) {
   c.run();
   for (Index i = 0; i < 3; ++i) {
     const auto rows = [&](Strided& m) { return m.view().block(i * 50, 0, 50, m.view().cols); };
-    causal_attention_backward(single, rows(c.q), rows(c.k), rows(c.v), rows(c.d_out), alone.dq.view(), alone.dk.view(), alone.dv.view());
+    causal_attention_backward(single, rows(c.q), rows(c.k), rows(c.v), rows(c.d_out), alone.dq.view(), alone.dk.view(),
+                              alone.dv.view());
     BOOST_TEST(testing::relative_difference(rows(c.dq), alone.dq.view()) == 0.0);
     BOOST_TEST(testing::relative_difference(rows(c.dk), alone.dk.view()) == 0.0);
     BOOST_TEST(testing::relative_difference(rows(c.dv), alone.dv.view()) == 0.0);
@@ -207,10 +222,11 @@ BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
 }
 
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_refused) {
-  Tensor q(DType::f32, {6, 8}), k(DType::f32, {6, 4}), wide(DType::f64, {6, 4}), dq(DType::f32, {6, 8}), dk(DType::f32, {6, 4}),
-      dv(DType::f32, {6, 4});
+  Tensor q(DType::f32, {6, 8}), k(DType::f32, {6, 4}), wide(DType::f64, {6, 4}), dq(DType::f32, {6, 8}),
+      dk(DType::f32, {6, 4}), dv(DType::f32, {6, 4});
   const auto run = [&](const AttentionShape& s, Tensor& keys, Tensor& d_out, const AttentionTarget* target = nullptr) {
-    causal_attention_backward(s, q.view(), keys.view(), k.view(), d_out.view(), dq.view(), dk.view(), dv.view(), target);
+    causal_attention_backward(s, q.view(), keys.view(), k.view(), d_out.view(), dq.view(), dk.view(), dv.view(),
+                              target);
   };
   BOOST_CHECK_NO_THROW(run({2, 3, 2, 1, 4}, k, q));
   BOOST_CHECK_THROW(run({2, 3, 2, 0, 4}, k, q), ContractError);
@@ -219,7 +235,8 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_refused) {
   BOOST_CHECK_THROW(run({2, 3, 2, 1, 5}, k, q), ContractError);
   BOOST_CHECK_THROW(run({2, 3, 2, 1, 4}, wide, q), ContractError);
   BOOST_CHECK_THROW(run({2, 3, 2, 1, 4}, k, k), ContractError);
-  const AttentionTarget fits{q.view(), k.view(), 1, 4, 1.0}, no_heads{q.view(), k.view(), 0, 4, 1.0}, groups{q.view(), k.view(), 2, 2, 1.0};
+  const AttentionTarget fits{q.view(), k.view(), 1, 4, 1.0}, no_heads{q.view(), k.view(), 0, 4, 1.0},
+      groups{q.view(), k.view(), 2, 2, 1.0};
   BOOST_CHECK_NO_THROW(run({2, 3, 2, 1, 4}, k, q, &fits));
   BOOST_CHECK_THROW(run({2, 3, 2, 1, 4}, k, q, &no_heads), ContractError);
   BOOST_CHECK_THROW(run({2, 3, 2, 1, 4}, k, q, &groups), ContractError);

@@ -25,7 +25,8 @@ inline NormGradient layer_norm_backward(const Doubles& x, const Doubles& gain, d
       g.d_gain(0, j) += dy(i, j) * z(i, j);
       g.d_bias(0, j) += dy(i, j);
       for (Index k = 0; k < d; ++k) {
-        g.dx(i, j) += dy(i, k) * gain(0, k) * ((j == k ? 1 : 0) - 1 / width - z(i, j) * z(i, k) / width) / std::sqrt(variance + epsilon);
+        g.dx(i, j) += dy(i, k) * gain(0, k) * ((j == k ? 1 : 0) - 1 / width - z(i, j) * z(i, k) / width) /
+                      std::sqrt(variance + epsilon);
       }
     }
   }
@@ -43,7 +44,8 @@ inline NormGradient rms_norm_backward(const Doubles& x, const Doubles& gain, dou
     for (Index j = 0; j < d; ++j) {
       g.d_gain(0, j) += dy(i, j) * x(i, j) / s;
       for (Index k = 0; k < d; ++k) {
-        g.dx(i, j) += dy(i, k) * gain(0, k) * ((j == k ? 1 : 0) - x(i, j) * x(i, k) / (s * s * static_cast<double>(d))) / s;
+        g.dx(i, j) +=
+            dy(i, k) * gain(0, k) * ((j == k ? 1 : 0) - x(i, j) * x(i, k) / (s * s * static_cast<double>(d))) / s;
       }
     }
   }
@@ -68,7 +70,8 @@ struct Scores {
 };
 
 /// Attention probabilities of one query row and head over the keys of its sequence up to itself.
-inline std::vector<double> attention_row(const kernels::AttentionShape& s, const Scores& scores, Index row, Index head) {
+inline std::vector<double> attention_row(const kernels::AttentionShape& s, const Scores& scores, Index row,
+                                         Index head) {
   const Index first = row / s.length * s.length, column = head * scores.head_dim;
   const Index kv = head / (s.num_heads / scores.num_kv_heads) * scores.head_dim;
   std::vector<double> p;
@@ -101,8 +104,9 @@ struct AttentionGradient {
 };
 
 /// With a teacher, of the loss + weight * attention_divergence.
-inline AttentionGradient causal_attention_backward(const kernels::AttentionShape& s, const Doubles& q, const Doubles& k, const Doubles& v,
-                                                   const Doubles& d_out, const Scores* teacher = nullptr, double weight = 0) {
+inline AttentionGradient causal_attention_backward(const kernels::AttentionShape& s, const Doubles& q, const Doubles& k,
+                                                   const Doubles& v, const Doubles& d_out,
+                                                   const Scores* teacher = nullptr, double weight = 0) {
   AttentionGradient g{Doubles(q.rows(), q.cols()), Doubles(k.rows(), k.cols()), Doubles(v.rows(), v.cols())};
   const double scale = 1 / std::sqrt(static_cast<double>(s.head_dim));
   for (Index row = 0; row < q.rows(); ++row) {
@@ -114,12 +118,14 @@ inline AttentionGradient causal_attention_backward(const kernels::AttentionShape
       std::vector<double> dp(p.size());
       double mean = 0;
       for (std::size_t i = 0; i < p.size(); ++i) {
-        for (Index j = 0; j < s.head_dim; ++j) dp[i] += d_out(row, column + j) * v(first + static_cast<Index>(i), kv + j);
+        for (Index j = 0; j < s.head_dim; ++j)
+          dp[i] += d_out(row, column + j) * v(first + static_cast<Index>(i), kv + j);
         mean += p[i] * dp[i];
       }
       for (std::size_t i = 0; i < p.size(); ++i) {
         const Index key = first + static_cast<Index>(i);
-        const double d_score = p[i] * (dp[i] - mean) + weight / static_cast<double>(q.rows() * s.num_heads) * (p[i] - t[i]);
+        const double d_score =
+            p[i] * (dp[i] - mean) + weight / static_cast<double>(q.rows() * s.num_heads) * (p[i] - t[i]);
         for (Index j = 0; j < s.head_dim; ++j) {
           g.dq(row, column + j) += d_score * scale * k(key, kv + j);
           g.dk(key, kv + j) += d_score * scale * q(row, column + j);
