@@ -43,11 +43,12 @@ void add_row_sums(Index rows, Index cols, Body body, std::span<const MatrixView<
 
 enum class Centre { mean, none };
 
-/// The gradient of a norm (layer_norm with its centre at the mean, rms_norm with none). With x^ the normed row before the
-/// gain and g = dy * gain: dx += (g - mean(g) - x^ mean(g x^)) / deviation, without mean(g) where there is no centre.
+/// The gradient of a norm (layer_norm with its centre at the mean, rms_norm with none). With x^ the normed row before
+/// the gain and g = dy * gain: dx += (g - mean(g) - x^ mean(g x^)) / deviation, without mean(g) where there is no
+/// centre.
 template <Centre centre, class Real, class In>
-void norm_backward(ConstMatrixView<Real> x, const Real* gain, double epsilon, ConstMatrixView<In> dy, MatrixView<Real> dx,
-                   MatrixView<Real> d_gain, MatrixView<Real> d_bias) {
+void norm_backward(ConstMatrixView<Real> x, const Real* gain, double epsilon, ConstMatrixView<In> dy,
+                   MatrixView<Real> dx, MatrixView<Real> d_gain, MatrixView<Real> d_bias) {
   const Index cols = x.cols;
   const auto d = static_cast<Real>(cols);
   const auto rows_body = [&](Index first_row, Index last_row, Real* partial) {
@@ -112,10 +113,12 @@ void layer_norm_backward(ConstTensorView x, ConstTensorView gain, double epsilon
   expect_same_shape(x, dy);
   expect_same_shape(x, dx);
   expect_row_of(gain, x);
-  for_norm_types(x, dy, dx, [&]<class Real, class In>(ConstMatrixView<Real> in, ConstMatrixView<In> dout, MatrixView<Real> din) {
-    const ParameterRow<Real> row(gain, x.cols);
-    norm_backward<Centre::mean>(in, row.data(), epsilon, dout, din, gradient_row<Real>(d_gain, x), gradient_row<Real>(d_bias, x));
-  });
+  for_norm_types(x, dy, dx,
+                 [&]<class Real, class In>(ConstMatrixView<Real> in, ConstMatrixView<In> dout, MatrixView<Real> din) {
+                   const ParameterRow<Real> row(gain, x.cols);
+                   norm_backward<Centre::mean>(in, row.data(), epsilon, dout, din, gradient_row<Real>(d_gain, x),
+                                               gradient_row<Real>(d_bias, x));
+                 });
 }
 
 void rms_norm_backward(ConstTensorView x, ConstTensorView gain, double epsilon, ConstTensorView dy, TensorView dx,
@@ -123,10 +126,12 @@ void rms_norm_backward(ConstTensorView x, ConstTensorView gain, double epsilon, 
   expect_same_shape(x, dy);
   expect_same_shape(x, dx);
   expect_row_of(gain, x);
-  for_norm_types(x, dy, dx, [&]<class Real, class In>(ConstMatrixView<Real> in, ConstMatrixView<In> dout, MatrixView<Real> din) {
-    const ParameterRow<Real> row(gain, x.cols);
-    norm_backward<Centre::none>(in, row.data(), epsilon, dout, din, gradient_row<Real>(d_gain, x), MatrixView<Real>{});
-  });
+  for_norm_types(x, dy, dx,
+                 [&]<class Real, class In>(ConstMatrixView<Real> in, ConstMatrixView<In> dout, MatrixView<Real> din) {
+                   const ParameterRow<Real> row(gain, x.cols);
+                   norm_backward<Centre::none>(in, row.data(), epsilon, dout, din, gradient_row<Real>(d_gain, x),
+                                               MatrixView<Real>{});
+                 });
 }
 
 void gelu_backward(ConstTensorView bias, ConstTensorView x, TensorView d, TensorView y) {
@@ -233,8 +238,8 @@ void add_column_sums(ConstTensorView dy, TensorView sums) {
 void add_position_gradient(Index length, ConstTensorView d_stream, TensorView d_table) {
   if (d_table.cols == 0) return;
   KRONLAB_EXPECTS(d_table.cols == d_stream.cols && length > 0 && d_table.rows >= length && d_stream.rows % length == 0,
-                  "positions [{}, {}] for sequences of {} in [{}, {}]", d_table.rows, d_table.cols, length, d_stream.rows,
-                  d_stream.cols);
+                  "positions [{}, {}] for sequences of {} in [{}, {}]", d_table.rows, d_table.cols, length,
+                  d_stream.rows, d_stream.cols);
   const auto add = [&]<class Real>(Real) {
     const auto from = d_stream.as<Real>();
     const auto to = d_table.as<Real>();
@@ -253,8 +258,9 @@ void add_position_gradient(Index length, ConstTensorView d_stream, TensorView d_
 
 void scatter_add_rows(std::span<const std::int32_t> ids, ConstTensorView dy, TensorView d_table) {
   if (d_table.cols == 0) return;
-  KRONLAB_EXPECTS(dy.rows == static_cast<Index>(ids.size()) && d_table.cols == dy.cols, "{} ids of rows [{}, {}] for a table [{}, {}]",
-                  ids.size(), dy.rows, dy.cols, d_table.rows, d_table.cols);
+  KRONLAB_EXPECTS(dy.rows == static_cast<Index>(ids.size()) && d_table.cols == dy.cols,
+                  "{} ids of rows [{}, {}] for a table [{}, {}]", ids.size(), dy.rows, dy.cols, d_table.rows,
+                  d_table.cols);
   for (const std::int32_t id : ids) KRONLAB_EXPECTS(id >= 0 && id < d_table.rows, "id {} of {} rows", id, d_table.rows);
   for_activation_type(dy.dtype, [&]<class T>(T) {
     using Real = compute_t<T>;
