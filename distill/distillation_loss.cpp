@@ -86,15 +86,9 @@ DistillationLoss::DistillationLoss(LossOptions options, const model::ModelConfig
     : options_(std::move(options)), width_(student.width), num_blocks_(student.num_blocks), vocab_size_(student.vocab_size) {
   if (!options_.needs_teacher()) return;
   if (!teacher) throw ConfigError("losses other than ce need a teacher");
+  expect_fits(options_, student, *teacher);
   teacher_width_ = teacher->width, teacher_blocks_ = teacher->num_blocks;
-  if (teacher->vocab_size != student.vocab_size) {
-    throw ConfigError(fmt::format("the teacher has a vocabulary of {}, the student one of {}: they cannot be compared", teacher->vocab_size,
-                                  student.vocab_size));
-  }
   if (weight(LossTerm::hidden) > 0 || weight(LossTerm::attention) > 0) pairs_ = options_.pairs(student.num_blocks, teacher->num_blocks);
-  if (weight(LossTerm::attention) > 0 && teacher->num_heads != student.num_heads) {
-    throw ConfigError(fmt::format("attention: the teacher has {} heads, the student {}", teacher->num_heads, student.num_heads));
-  }
   if (teacher_width_ == width_) return;
   const auto add = [&](const std::string& name) {
     projections_.emplace_back("projection." + name, random_projection(teacher_width_, width_, random.child(name)));
@@ -103,6 +97,19 @@ DistillationLoss::DistillationLoss(LossOptions options, const model::ModelConfig
     for (const auto& [of_student, of_teacher] : pairs_) add(fmt::format("{}-{}", of_student, of_teacher));
   }
   if (weight(LossTerm::embedding) > 0) add("0-0");
+}
+
+void DistillationLoss::expect_fits(const LossOptions& options, const model::ModelConfig& student, const model::ModelConfig& teacher) {
+  if (!options.needs_teacher()) return;
+  if (teacher.vocab_size != student.vocab_size) {
+    throw ConfigError(fmt::format("the teacher has a vocabulary of {}, the student one of {}: they cannot be compared", teacher.vocab_size,
+                                  student.vocab_size));
+  }
+  const bool compares_blocks = options.weights[LossTerm::hidden] > 0 || options.weights[LossTerm::attention] > 0;
+  if (compares_blocks) options.pairs(student.num_blocks, teacher.num_blocks);
+  if (options.weights[LossTerm::attention] > 0 && teacher.num_heads != student.num_heads) {
+    throw ConfigError(fmt::format("attention: the teacher has {} heads, the student {}", teacher.num_heads, student.num_heads));
+  }
 }
 
 model::TrainingPassOptions DistillationLoss::student_pass(model::TrainingPassOptions options) const {
@@ -124,7 +131,7 @@ model::TrainingPassOptions DistillationLoss::teacher_pass(model::Precision preci
 
 LossValues DistillationLoss::backward(model::TrainingPass& student, const model::TrainingPass* teacher, std::span<const std::int32_t> ids,
                                       Index length, double scale, const model::Gradients* gradients,
-                                      std::function<void(std::size_t bucket)> bucket_complete) {
+                                      std::function<void(std::size_t bucket)> bucket_complete, model::GradientObserver observer) {
   KRONLAB_EXPECTS(teacher || !options_.needs_teacher(), "a loss against a teacher without one");
   LossValues values;
   const TensorView d_normed = resized(d_normed_, static_cast<Index>(ids.size()), width_, student.normed().dtype);
@@ -153,6 +160,7 @@ LossValues DistillationLoss::backward(model::TrainingPass& student, const model:
     hooks.attention_divergence = [&](Index, double divergence) { values[LossTerm::attention] += divergence; };
   }
   hooks.bucket_complete = std::move(bucket_complete);
+  hooks.output_gradient = std::move(observer);
   if (hooks.hidden) {  // no gradient passes through these
     for (Index index = 0; index < student.options().first_block; ++index) {
       const ConstTensorView hidden = student.hidden(index);

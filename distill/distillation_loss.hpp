@@ -60,8 +60,9 @@ struct LossOptions {
 /// [teacher width, student width] stands between them (Romero et al., FitNets, 2015).
 class DistillationLoss {
  public:
-  /// `teacher` is null where only ce is wanted. @throws ConfigError if vocabularies, heads (attention) or the block map
-  /// do not fit
+  /// @throws ConfigError if vocabularies, heads (attention) or the block map do not fit
+  static void expect_fits(const LossOptions& options, const model::ModelConfig& student, const model::ModelConfig& teacher);
+  /// `teacher` is null where only ce is wanted. @throws ConfigError as expect_fits, or if a teacher is missing
   DistillationLoss(LossOptions options, const model::ModelConfig& student, const model::ModelConfig* teacher, RandomStream random);
 
   const LossOptions& options() const { return options_; }
@@ -74,7 +75,8 @@ class DistillationLoss {
   /// The losses of a micro-batch after both forward passes, and scale * their gradient into `gradients`.
   /// ids: the tokens of the micro-batch, sequences of `length`.
   LossValues backward(model::TrainingPass& student, const model::TrainingPass* teacher, std::span<const std::int32_t> ids, Index length,
-                      double scale, const model::Gradients* gradients, std::function<void(std::size_t bucket)> bucket_complete = {});
+                      double scale, const model::Gradients* gradients, std::function<void(std::size_t bucket)> bucket_complete = {},
+                      model::GradientObserver observer = {});
 
  private:
   void add_vocabulary_losses(model::TrainingPass& student, const model::TrainingPass* teacher, std::span<const std::int32_t> ids, Index length,

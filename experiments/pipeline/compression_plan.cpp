@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "experiments/pipeline/layer_pattern.hpp"
+#include "framework/base/hash.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -87,9 +88,22 @@ ModelSize dense_size(const model::ModelConfig& config) {
 
 void expect_windows_fit(const ExperimentSpec& spec, Index context) {
   for (const auto& evaluation : spec.evaluations) evaluation.protocol.expect_valid(context);
+  if (spec.training_text && spec.training_text->window > context) {
+    throw ConfigError(fmt::format("data.distillation: window is {}, the model's context {}", spec.training_text->window, context));
+  }
   if (spec.calibration && spec.calibration->text.window > context) {
     throw ConfigError(
         fmt::format("data.calibration: window is {}, the model's context {}", spec.calibration->text.window, context));
+  }
+}
+
+/// What a distillation compares must exist in both models.
+void expect_losses_fit(const StageSpec& stage, const model::ModelConfig& student, const model::ModelConfig& model) {
+  try {
+    const auto& teacher = stage.distill->teacher == DistillSpec::Teacher::dense ? model : student;
+    distill::DistillationLoss::expect_fits(stage.distill->losses, student, teacher);
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: distill: {}", stage.name, error.what()));
   }
 }
 
@@ -107,13 +121,20 @@ model::ModelConfig student_config(const ExperimentSpec& spec, model::ModelConfig
     throw ConfigError("model.head = \"tied\": the model's head has a weight of its own; tying would drop it");
   }
   if (spec.model.head == ModelSpec::Head::untied) model.tied_head = false;
-  for (const Index block : spec.student_blocks) {
+  if (!spec.student.config.empty()) {
+    const auto own = model::ModelConfig::from_json(read_text_file(spec.student.config), spec.student.config);
+    if (own.vocab_size != model.vocab_size) {
+      throw ConfigError(fmt::format("student.config: a vocabulary of {}, the model's tokenizer has {}", own.vocab_size, model.vocab_size));
+    }
+    model = own;
+  }
+  for (const Index block : spec.student.blocks) {
     if (block < 0 || block >= model.num_blocks) {
       throw ConfigError(fmt::format("student.blocks: block {} does not exist; the model has blocks 0 to {}", block,
                                     model.num_blocks - 1));
     }
   }
-  if (!spec.student_blocks.empty()) model.num_blocks = static_cast<Index>(spec.student_blocks.size());
+  if (!spec.student.blocks.empty()) model.num_blocks = static_cast<Index>(spec.student.blocks.size());
   return model;
 }
 
@@ -151,6 +172,10 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
     std::ranges::stable_sort(planned_stage.layers, {}, [&](const PlannedLayer& layer) {
       return std::ranges::find(names, layer.name) - names.begin();
     });
+    if (stage.distill) {
+      planned_stage.method += (stage.parts.empty() ? "" : ", ") + std::string("distilled");
+      expect_losses_fit(stage, plan.config, model);
+    }
     planned_stage.after = size;
     plan.stages.push_back(std::move(planned_stage));
   }

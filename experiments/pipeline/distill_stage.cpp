@@ -62,10 +62,12 @@ class Training {
         options_(options_of(input)),
         trainer_(communicator, student, teacher, loss_, parameters_, settings_of(input.spec, parameters_), options_),
         checkpoints_(input.folder),
-        num_steps_(spec_.num_steps(text.num_training_windows())) {}
+        num_steps_(spec_.num_steps(text.num_training_windows())) {
+    comm::coordinate(communicator, [&] { spec_.schedule.expect_fits(num_steps_); });
+  }
 
   DistillOutcome run() {
-    started_s_ = saved_s_ = now_s();
+    saved_s_ = now_s();
     state_.identity = input_.identity;
     if (const auto saved = checkpoints_.resume(communicator_, input_.identity, trainer_)) {
       state_ = *saved;
@@ -84,7 +86,7 @@ class Training {
       checkpoints_.load_values(communicator_, state_.best_step, parameters_);
     }
     DistillOutcome outcome;
-    outcome.num_steps = state_.step, outcome.num_skipped = num_skipped_, outcome.seconds = now_s() - started_s_;
+    outcome.num_steps = state_.step, outcome.num_skipped = num_skipped_, outcome.seconds = state_.seconds + now_s() - saved_s_;
     outcome.trained = trained_names();
     return outcome;
   }
@@ -139,6 +141,7 @@ class Training {
 
   void save() {
     record_.flush();  // what a checkpoint goes on from is recorded
+    state_.seconds += now_s() - saved_s_;
     checkpoints_.write(communicator_, state_, trainer_);
     if (communicator_.is_root()) checkpoints_.prune(spec_.checkpoints.keep, state_.best_step);
     saved_s_ = now_s();
@@ -240,7 +243,7 @@ class Training {
   TrainingState state_;
   Index num_skipped_ = 0;
   std::optional<double> validation_loss_;
-  double tokens_per_second_ = 0.0, started_s_ = 0.0, saved_s_ = 0.0;
+  double tokens_per_second_ = 0.0, saved_s_ = 0.0;
 };
 
 }  // namespace

@@ -39,7 +39,7 @@ struct DistillOutcome {
   Index num_steps = 0;            ///< that the student went through
   Index num_skipped = 0;          ///< of this process
   std::vector<std::string> trained;  ///< names of the layers and other tensors that learned
-  double seconds = 0.0;           ///< of this process
+  double seconds = 0.0;           ///< of the whole training
 };
 
 /// Trains the student against a teacher (null where the losses need none), from its last checkpoint on if there is one.

@@ -11,6 +11,8 @@ namespace kronlab::experiments {
 /// The model that an experiment starts from, all dense: the model's head and blocks as the experiment wants them, or seeded
 /// random weights. @throws as ModelAccess::load
 model::Transformer dense_student(const ExperimentSpec& spec, const ModelAccess& access);
+/// The same, sharing the weights of `model`, the model as it is on disk.
+model::Transformer dense_student(const ExperimentSpec& spec, const model::Transformer& model);
 
 /// Puts factors into their layers. @throws DataError as make_factorization
 void install(model::Transformer& student, const Factors& factors);
@@ -20,6 +22,11 @@ Factors factors_of(const model::Transformer& student);
 /// Gives the student the values that a training left (write_values), tensors by name. @throws DataError if one is not a
 /// tensor of this student
 void install_values(model::Transformer& student, const std::string& path);
+
+/// Writes the values of the layers and other tensors in `trained`, and of those that `earlier` (a file of this kind; it may
+/// not exist) holds. @throws StorageError
+void write_trained(model::Transformer& student, const std::vector<std::string>& trained, const std::filesystem::path& earlier,
+                   const std::string& path);
 
 /// The student after its last finished stage. @throws ConfigError if no stage is finished
 model::Transformer finished_student(const ExperimentSpec& spec, const ModelAccess& access, const std::filesystem::path& run_folder);

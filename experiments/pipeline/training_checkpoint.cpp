@@ -42,6 +42,7 @@ Value::Table with_checksums(const TrainingState& state, const fs::path& folder) 
           {"best_step", state.best_step},
           {"best_loss", state.best_loss},
           {"num_worse", state.num_worse},
+          {"seconds", state.seconds},
           {"sha256", std::move(files)}};
 }
 
@@ -154,6 +155,7 @@ TrainingState TrainingCheckpoints::read_state(Index step) const {
   state.step = table.integer("step"), state.num_updates = table.integer("num_updates");
   state.num_skipped_in_row = table.integer("num_skipped_in_row");
   state.best_step = table.integer("best_step"), state.best_loss = table.number("best_loss"), state.num_worse = table.integer("num_worse");
+  state.seconds = table.number("seconds");
   return state;
 }
 

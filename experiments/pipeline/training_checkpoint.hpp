@@ -27,6 +27,7 @@ struct TrainingState {
   Index best_step = -1;           ///< -1: never validated
   double best_loss = 0.0;         ///< on the validation windows, at best_step
   Index num_worse = 0;            ///< validations since then
+  double seconds = 0.0;           ///< of training so far
 };
 
 /// The checkpoints of one stage.

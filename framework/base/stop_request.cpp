@@ -40,6 +40,9 @@ bool StopRequest::take_checkpoint() {
 
 bool StopRequest::is_stop_wanted() { return stop_wanted != 0; }
 void StopRequest::ask_to_stop() { stop_wanted = 1; }
-void StopRequest::forget() { stop_wanted = checkpoint_wanted = 0; }
+void StopRequest::forget() {
+  stop_wanted = 0;
+  checkpoint_wanted = 0;
+}
 
 }  // namespace kronlab

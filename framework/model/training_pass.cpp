@@ -194,16 +194,16 @@ void TrainingPass::backward_mlp(Index index, const Kept& kept, TensorView d_stre
   const bool gpt2 = config_.architecture == Architecture::gpt2;
   const bool down_learns = gradients && !gradients->of(block.down.weight.get()).empty();
   if (down_learns) mlp_hidden(index, kept, hidden);
-  backward_layer(block.down, hidden, dy, d_hidden, linalg::Write::replace, gradients, hooks);
+  backward_layer(index, block.down, hidden, dy, d_hidden, linalg::Write::replace, gradients, hooks);
   apply_norm(block.mlp_norm, config_.norm_epsilon, kept.middle.view(), normed);
   if (gpt2) {
     kernels::gelu_backward(block.up.bias.view(), kept.up.view(), d_hidden, hidden);
-    backward_layer(block.up, normed, d_hidden, d_normed, linalg::Write::replace, gradients, hooks);
+    backward_layer(index, block.up, normed, d_hidden, d_normed, linalg::Write::replace, gradients, hooks);
   } else {
     const TensorView d_up = workspace_.buffer(d_up_slot, n, config_.ffn_width, type);
     kernels::silu_times_backward(kept.up.view(), kept.gate.view(), d_hidden, d_up, hidden);
-    backward_layer(block.gate, normed, d_hidden, d_normed, linalg::Write::replace, gradients, hooks);
-    backward_layer(block.up, normed, d_up, d_normed, linalg::Write::add, gradients, hooks);
+    backward_layer(index, block.gate, normed, d_hidden, d_normed, linalg::Write::replace, gradients, hooks);
+    backward_layer(index, block.up, normed, d_up, d_normed, linalg::Write::add, gradients, hooks);
   }
   backward_norm(block.mlp_norm, kept.middle.view(), d_normed, d_stream, gradients);
 }
@@ -219,7 +219,7 @@ void TrainingPass::backward_attention(Index index, const Kept& kept, TensorView 
   const TensorView d_value = workspace_.buffer(d_value_slot, n, kv_width, type);
   const TensorView normed = workspace_.buffer(normed_slot, n, config_.width, type);
   const TensorView d_normed = workspace_.buffer(d_normed_slot, n, config_.width, type);
-  backward_layer(block.output, kept.mixed.view(), as_activation(d_stream), d_mixed, linalg::Write::replace, gradients, hooks);
+  backward_layer(index, block.output, kept.mixed.view(), as_activation(d_stream), d_mixed, linalg::Write::replace, gradients, hooks);
   const auto target = hooks.attention ? hooks.attention(index) : std::nullopt;
   const double divergence = kernels::causal_attention_backward(attention_shape(), kept.query.view(), kept.key.view(), kept.value.view(),
                                                                d_mixed, d_query, d_key, d_value, target ? &*target : nullptr);
@@ -231,15 +231,15 @@ void TrainingPass::backward_attention(Index index, const Kept& kept, TensorView 
   }
   const ConstTensorView in = hidden(index);
   apply_norm(block.attention_norm, config_.norm_epsilon, in, normed);
-  backward_layer(block.query, normed, d_query, d_normed, linalg::Write::replace, gradients, hooks);
-  backward_layer(block.key, normed, d_key, d_normed, linalg::Write::add, gradients, hooks);
-  backward_layer(block.value, normed, d_value, d_normed, linalg::Write::add, gradients, hooks);
+  backward_layer(index, block.query, normed, d_query, d_normed, linalg::Write::replace, gradients, hooks);
+  backward_layer(index, block.key, normed, d_key, d_normed, linalg::Write::add, gradients, hooks);
+  backward_layer(index, block.value, normed, d_value, d_normed, linalg::Write::add, gradients, hooks);
   backward_norm(block.attention_norm, in, d_normed, d_stream, gradients);
 }
 
-void TrainingPass::backward_layer(const LinearLayer& layer, ConstTensorView x, ConstTensorView dy, std::optional<TensorView> dx,
+void TrainingPass::backward_layer(Index block, const LinearLayer& layer, ConstTensorView x, ConstTensorView dy, std::optional<TensorView> dx,
                                   linalg::Write write, const Gradients* gradients, const BackwardHooks& hooks) const {
-  if (hooks.output_gradient) hooks.output_gradient(*layer.weight, dy);
+  if (hooks.output_gradient) hooks.output_gradient(block, *layer.weight, dy);
   if (gradients && !layer.bias.is_empty()) kernels::add_column_sums(dy, gradients->of_tensor(layer.bias));
   const auto views = gradients ? gradients->of(layer.weight.get()) : std::span<const TensorView>();
   if (!views.empty()) {

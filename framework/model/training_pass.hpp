@@ -18,6 +18,9 @@ enum class Recompute {
            ///< deep nets with sublinear memory cost, 2016)
 };
 
+/// Called with the loss gradient in the outputs of a linear layer of a block: [tokens, out], activation type.
+using GradientObserver = std::function<void(Index block, const linalg::LinearOperator& layer, ConstTensorView gradient)>;
+
 /// What the owner of a loss adds to a backward pass.
 struct BackwardHooks {
   /// Adds the loss gradient in hidden state `index` (stream after `index` blocks; the last: after the final norm) to
@@ -27,8 +30,7 @@ struct BackwardHooks {
   std::function<std::optional<kernels::AttentionTarget>(Index block)> attention;
   /// The mean KL(target || student) of those rows.
   std::function<void(Index block, double divergence)> attention_divergence;
-  /// The loss gradient in the outputs of a linear layer of a block: [tokens, out], activation type.
-  std::function<void(const linalg::LinearOperator& layer, ConstTensorView gradient)> output_gradient;
+  GradientObserver output_gradient;
   /// The gradients of Parameters::buckets()[bucket] are complete.
   std::function<void(std::size_t bucket)> bucket_complete;
 };
@@ -89,7 +91,7 @@ class TrainingPass {
   TensorView mlp_hidden(Index block, const Kept& kept, TensorView hidden);
   void backward_mlp(Index block, const Kept& kept, TensorView d_stream, const Gradients* gradients, const BackwardHooks& hooks);
   void backward_attention(Index block, const Kept& kept, TensorView d_stream, const Gradients* gradients, const BackwardHooks& hooks);
-  void backward_layer(const LinearLayer& layer, ConstTensorView x, ConstTensorView dy, std::optional<TensorView> dx, linalg::Write write,
+  void backward_layer(Index block, const LinearLayer& layer, ConstTensorView x, ConstTensorView dy, std::optional<TensorView> dx, linalg::Write write,
                       const Gradients* gradients, const BackwardHooks& hooks) const;
   void backward_norm(const Norm& norm, ConstTensorView x, ConstTensorView dy, TensorView dx, const Gradients* gradients) const;
   void backward_embedding(ConstTensorView d_stream, const Gradients* gradients) const;
