@@ -138,7 +138,6 @@ class Backward {
     Real* teacher_p = teacher_queries + teacher_layout_.block_size();
     const Index sequence = head / s_.num_heads, column = head % s_.num_heads;
     const Real scale = Real{1} / std::sqrt(static_cast<Real>(s_.head_dim));
-    std::fill(sums, sums + 2 * layout_.gradient_size(), Real{0});
     double divergence = 0;
     for (Index first = 0; first < s_.length; first += query_block) {
       const Index count = std::min(query_block, s_.length - first);

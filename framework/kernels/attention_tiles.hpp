@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <type_traits>
+#include <utility>
 
 #include "framework/kernels/attention.hpp"
 #include "framework/kernels/dispatch.hpp"
@@ -82,18 +85,60 @@ struct HeadLayout {
   Index gradient_size() const { return (padded_length + value_rows) * padded_dim; }
 };
 
+template <class Real, class T>
+inline typename Lanes<Real>::type load(const T* values) {
+  if constexpr (std::is_same_v<T, Real>) {
+    return *reinterpret_cast<const typename Lanes<Real>::type*>(values);
+  } else {
+    Real wide[lanes<Real>];
+    for (Index j = 0; j < lanes<Real>; ++j) wide[j] = static_cast<Real>(values[j]);
+    return load<Real>(wide);
+  }
+}
+
+/// Transposes lanes x lanes values in registers: a stage swaps the off-diagonal halves of the squares of 2 x `half`
+/// rows and columns (Eklundh, A fast computer method for matrix transposing, 1972).
+template <class Real, int half = 1>
+inline void transpose(typename Lanes<Real>::type (&rows)[lanes<Real>]) {
+  constexpr int count = static_cast<int>(lanes<Real>);
+  if constexpr (half < count) {
+    using Integer = std::conditional_t<sizeof(Real) == 4, std::int32_t, std::int64_t>;
+    typedef Integer Mask __attribute__((vector_size(vector_bytes)));
+    [&]<int... c>(std::integer_sequence<int, c...>) {
+      constexpr Mask low = {((c & half) == 0 ? c : count + c - half)...};
+      constexpr Mask high = {((c & half) == 0 ? c + half : count + c)...};
+      for (int i = 0; i < count; ++i) {
+        if ((i & half) != 0) continue;
+        const auto a = rows[i], b = rows[i + half];
+        rows[i] = __builtin_shuffle(a, b, low);
+        rows[i + half] = __builtin_shuffle(a, b, high);
+      }
+    }(std::make_integer_sequence<int, count>());
+    transpose<Real, 2 * half>(rows);
+  }
+}
+
 /// Rows of one head as the right-hand side of scores: [padded_length / key_tile][head_dim][key_tile].
 template <class Real, class T>
 void pack_tiles(const HeadLayout<Real>& l, ConstMatrixView<T> rows, Real* tiles) {
-  constexpr Index width = key_tile<Real>;
-  for (Index t = 0; t < l.length; ++t) {
-    const T* row = &rows(t, 0);
-    Real* tile = tiles + t / width * width * l.head_dim + t % width;
-    for (Index j = 0; j < l.head_dim; ++j) tile[j * width] = static_cast<Real>(row[j]);
-  }
-  for (Index t = l.length; t < l.padded_length; ++t) {
-    Real* tile = tiles + t / width * width * l.head_dim + t % width;
-    for (Index j = 0; j < l.head_dim; ++j) tile[j * width] = Real{0};
+  using Vector = typename Lanes<Real>::type;
+  constexpr Index width = key_tile<Real>, step = lanes<Real>;
+  const Index whole_cols = l.head_dim / step * step;
+  for (Index first = 0; first < l.padded_length; first += step) {
+    Real* tile = tiles + first / width * width * l.head_dim + first % width;
+    const Index count = std::clamp(l.length - first, Index{0}, step);
+    Index j = 0;
+    for (; count == step && j < whole_cols; j += step) {
+      Vector square[step];
+      for (Index t = 0; t < step; ++t) {
+        square[t] = load<Real>(&rows(first + t, j));
+      }
+      transpose<Real>(square);
+      for (Index c = 0; c < step; ++c) *reinterpret_cast<Vector*>(tile + (j + c) * width) = square[c];
+    }
+    for (; j < l.head_dim; ++j) {
+      for (Index t = 0; t < step; ++t) tile[j * width + t] = t < count ? static_cast<Real>(rows(first + t, j)) : Real{0};
+    }
   }
 }
 
@@ -160,17 +205,22 @@ void multiply_values(const HeadLayout<Real>& l, Index first, Index count, const 
   });
 }
 
-/// sums[key] += sum over the queries i that see the key of scores[i, key] block[i].  sums: [.., padded_dim]
+/// sums[key] += sum over the queries i that see the key of scores[i, key] block[i]. The block that holds the key itself
+/// is the first that sees it and writes.  sums: [.., padded_dim]
 template <class Real>
 void add_transposed(const HeadLayout<Real>& l, Index first, Index count, const Real* scores, const Real* block, Real* sums) {
-  for (Index key = 0; key < first + count; key += value_rows) {
-    const Index begin = std::max(key - first, Index{0});
-    for_column_tiles<Real>(l.padded_dim, [&](Index j, auto vectors) {
-      tile_product<Real, value_rows, decltype(vectors)::value, Order::columns, Result::add>(
-          count - begin, scores + begin * l.score_stride + key, l.score_stride, block + begin * l.padded_dim + j, l.padded_dim,
-          sums + key * l.padded_dim + j, l.padded_dim);
-    });
-  }
+  const auto run = [&]<Result result>(std::integral_constant<Result, result>, Index from, Index to) {
+    for (Index key = from; key < to; key += value_rows) {
+      const Index begin = std::max(key - first, Index{0});
+      for_column_tiles<Real>(l.padded_dim, [&](Index j, auto vectors) {
+        tile_product<Real, value_rows, decltype(vectors)::value, Order::columns, result>(
+            count - begin, scores + begin * l.score_stride + key, l.score_stride, block + begin * l.padded_dim + j,
+            l.padded_dim, sums + key * l.padded_dim + j, l.padded_dim);
+      });
+    }
+  };
+  run(std::integral_constant<Result, Result::add>(), 0, first);
+  run(std::integral_constant<Result, Result::write>(), first, first + count);
 }
 
 /// Where the computed scores of a row end, and where a block's rows of scores must be zero up to.
