@@ -1,121 +1,223 @@
-#include <algorithm>
-#include <cmath>
 #include <vector>
 
-#include "framework/kernels/attention.hpp"
-#include "framework/kernels/dispatch.hpp"
+#include "framework/kernels/attention_tiles.hpp"
 
 namespace kronlab::kernels {
 namespace {
 
-template <class Real>
-Real dot(Index count, const Real* a, const Real* b) {
-  Real sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index j = 0; j < count; ++j) sum += a[j] * b[j];
-  return sum;
-}
+using namespace attention;
 
+/// A row of scores of the teacher and the student's become probabilities. Returns KL(teacher || student):
+/// sum_j t_j (log t_j - log p_j), where log p_j = score_j - largest - log sum.
 template <class Real>
-void add_scaled(Index count, Real factor, const Real* x, Real* y) {
+double softmax_pair(Index visible, RowEnds<Real> ends, Real* teacher, Real* student) {
+  // finite, so that differences of two are; a quarter leaves room for the subtraction of the largest
+  constexpr Real lowest = std::numeric_limits<Real>::lowest() / 4;
+  std::fill(teacher + visible, teacher + ends.computed, lowest);
+  std::fill(student + visible, student + ends.computed, lowest);
+  Real largest_t = lowest, largest_s = lowest;
+#pragma omp simd reduction(max : largest_t, largest_s)
+  for (Index j = 0; j < ends.computed; ++j) {
+    largest_t = std::max(largest_t, teacher[j]);
+    largest_s = std::max(largest_s, student[j]);
+  }
+  Real sum_t = 0, sum_s = 0, cross = 0;
+#pragma omp simd reduction(+ : sum_t, sum_s, cross)
+  for (Index j = 0; j < ends.computed; ++j) {
+    const Real t = teacher[j] - largest_t, s = student[j] - largest_s;
+    const Real e_t = exponential(t), e_s = exponential(s);
+    sum_t += e_t, sum_s += e_s, cross += e_t * (t - s);
+    teacher[j] = e_t, student[j] = e_s;
+  }
+  const Real inverse_t = Real{1} / sum_t, inverse_s = Real{1} / sum_s;
 #pragma omp simd
-  for (Index j = 0; j < count; ++j) y[j] += factor * x[j];
+  for (Index j = 0; j < ends.computed; ++j) teacher[j] *= inverse_t, student[j] *= inverse_s;
+  std::fill(student + ends.computed, student + ends.filled, Real{0});
+  return static_cast<double>(cross) / static_cast<double>(sum_t) - std::log(static_cast<double>(sum_t)) + std::log(static_cast<double>(sum_s));
 }
 
-/// Rows [length, head_dim] of one head.
-template <class T, class Real>
-std::vector<Real> head_of(ConstMatrixView<T> x, Index first_row, Index first_col, Index length, Index head_dim) {
-  std::vector<Real> values;
-  for (Index t = 0; t < length; ++t) {
-    for (Index j = 0; j < head_dim; ++j) values.push_back(static_cast<Real>(x(first_row + t, first_col + j)));
-  }
-  return values;
-}
-
-/// The first `count` probabilities of a query over keys [count, dim], and their logarithms.
+/// d from gradients of probabilities to gradients of scores: d_j = p_j (d_j - sum_i p_i d_i).
 template <class Real>
-void attention_row(Index count, Index dim, const Real* query, const Real* keys, std::vector<Real>& p, std::vector<Real>& log_p) {
-  Real largest = 0, sum = 0;
-  for (Index j = 0; j < count; ++j) {
-    const auto at = static_cast<std::size_t>(j);
-    log_p[at] = dot(dim, query, keys + j * dim) / std::sqrt(static_cast<Real>(dim));
-    largest = j == 0 ? log_p[at] : std::max(largest, log_p[at]);
-  }
-  for (Index j = 0; j < count; ++j) sum += std::exp(log_p[static_cast<std::size_t>(j)] - largest);
-  for (Index j = 0; j < count; ++j) {
-    const auto at = static_cast<std::size_t>(j);
-    log_p[at] -= largest + std::log(sum);
-    p[at] = std::exp(log_p[at]);
-  }
+void softmax_backward(RowEnds<Real> ends, const Real* p, Real* d) {
+  Real mean = 0;
+#pragma omp simd reduction(+ : mean)
+  for (Index j = 0; j < ends.computed; ++j) mean += p[j] * d[j];
+#pragma omp simd
+  for (Index j = 0; j < ends.computed; ++j) d[j] = p[j] * (d[j] - mean);
+  std::fill(d + ends.computed, d + ends.filled, Real{0});
 }
 
+/// Gradients of one batch in compute type Real with activations of type T. A task is a query head of a sequence.
 template <class T, class Real>
-double backward(const AttentionShape& s, ConstMatrixView<T> q, ConstMatrixView<T> k, ConstMatrixView<T> v, ConstMatrixView<T> d_out,
-                MatrixView<T> dq, MatrixView<T> dk, MatrixView<T> dv, const AttentionTarget* target) {
-  const Index num_heads = s.num_sequences * s.num_heads, group = s.num_heads / s.num_kv_heads, dim = s.head_dim;
-  const auto size = static_cast<std::size_t>(s.length * dim);
-  std::vector<Real> dks(static_cast<std::size_t>(num_heads) * size), dvs(dks.size());
-  std::vector<double> divergences(static_cast<std::size_t>(num_heads));
-#pragma omp parallel for schedule(dynamic)
-  for (Index head = 0; head < num_heads; ++head) {
-    const Index row = head / s.num_heads * s.length, column = head % s.num_heads * dim;
-    const Index kv_column = head % s.num_heads / group * dim;
-    const auto queries = head_of<T, Real>(q, row, column, s.length, dim), keys = head_of<T, Real>(k, row, kv_column, s.length, dim);
-    const auto values = head_of<T, Real>(v, row, kv_column, s.length, dim), d_outs = head_of<T, Real>(d_out, row, column, s.length, dim);
-    std::vector<Real> teacher_queries, teacher_keys;
-    const Index teacher_dim = target == nullptr ? 0 : target->head_dim;
-    if (target != nullptr) {
-      const Index teacher_group = s.num_heads / target->num_kv_heads;
-      teacher_queries = head_of<T, Real>(target->q.as<T>(), row, head % s.num_heads * teacher_dim, s.length, teacher_dim);
-      teacher_keys = head_of<T, Real>(target->k.as<T>(), row, head % s.num_heads / teacher_group * teacher_dim, s.length, teacher_dim);
+class Backward {
+ public:
+  struct Tensors {
+    ConstMatrixView<T> q, k, v, d_out;
+    MatrixView<T> dq, dk, dv;
+  };
+
+  Backward(const AttentionShape& shape, const Tensors& tensors, const AttentionTarget* target)
+      : s_(shape), t_(tensors), layout_(shape.length, shape.head_dim), target_(target),
+        teacher_layout_(shape.length, target == nullptr ? 0 : target->head_dim),
+        panel_size_(2 * layout_.tiles_size() + layout_.columns_size()),
+        scratch_size_(3 * layout_.block_size() + 2 * layout_.scores_size() +
+                      (target == nullptr ? 0 : teacher_layout_.block_size() + teacher_layout_.scores_size())) {
+    if (target == nullptr) return;
+    teacher_q_ = target->q.as<T>(), teacher_k_ = target->k.as<T>();
+    score_weight_ = static_cast<Real>(target->weight / static_cast<double>(num_rows()));
+  }
+
+  /// The mean divergence from the target.
+  double run() {
+    const Index num_panels = s_.num_sequences * s_.num_kv_heads, num_heads = s_.num_sequences * s_.num_heads;
+    const Index group = s_.num_heads / s_.num_kv_heads;
+    const Index num_teacher_panels = target_ == nullptr ? 0 : s_.num_sequences * target_->num_kv_heads;
+    Tensor panels = buffer(num_panels * panel_size_), teacher_panels = buffer(num_teacher_panels * teacher_layout_.tiles_size());
+    Tensor sums = buffer(num_heads * 2 * layout_.gradient_size());
+    Real* panel_data = data(panels);
+    Real* teacher_data = data(teacher_panels);
+    Real* sums_data = data(sums);
+    std::vector<double> divergences(static_cast<std::size_t>(num_heads));
+#pragma omp parallel
+    {
+      Tensor scratch = buffer(scratch_size_);
+#pragma omp for schedule(static) nowait
+      for (Index panel = 0; panel < num_panels; ++panel) pack(panel, panel_data + panel * panel_size_);
+#pragma omp for schedule(static)
+      for (Index panel = 0; panel < num_teacher_panels; ++panel) {
+        const Index kv = target_->num_kv_heads;
+        pack_tiles(teacher_layout_, head_rows(teacher_k_, panel / kv, panel % kv, target_->head_dim),
+                   teacher_data + panel * teacher_layout_.tiles_size());
+      }
+#pragma omp for schedule(dynamic)
+      for (Index head = 0; head < num_heads; ++head) {
+        const Index teacher_panel = target_ == nullptr ? 0 : head / (s_.num_heads / target_->num_kv_heads);
+        divergences[static_cast<std::size_t>(head)] =
+            run_head(head, panel_data + head / group * panel_size_, teacher_data + teacher_panel * teacher_layout_.tiles_size(),
+                     sums_data + head * 2 * layout_.gradient_size(), data(scratch));
+      }
+#pragma omp for schedule(static)
+      for (Index panel = 0; panel < num_panels; ++panel) store_sums(panel, group, sums_data + panel * group * 2 * layout_.gradient_size());
     }
-    Real* dk_head = &dks[static_cast<std::size_t>(head) * size];
-    Real* dv_head = &dvs[static_cast<std::size_t>(head) * size];
-    std::vector<Real> p(static_cast<std::size_t>(s.length)), log_p(p), teacher(p), log_teacher(p), d_query(static_cast<std::size_t>(dim));
-    const Real scale = Real{1} / std::sqrt(static_cast<Real>(dim));
-    const Real weight = target == nullptr ? Real{0} : static_cast<Real>(target->weight / static_cast<double>(num_heads * s.length));
-    for (Index i = 0; i < s.length; ++i) {
-      const Real* query = &queries[static_cast<std::size_t>(i * dim)];
-      const Real* dout = &d_outs[static_cast<std::size_t>(i * dim)];
-      attention_row(i + 1, dim, query, keys.data(), p, log_p);
-      if (target != nullptr) {
-        attention_row(i + 1, teacher_dim, &teacher_queries[static_cast<std::size_t>(i * teacher_dim)], teacher_keys.data(), teacher, log_teacher);
-      }
-      Real mean = 0;
-      for (Index j = 0; j <= i; ++j) mean += p[static_cast<std::size_t>(j)] * dot(dim, dout, &values[static_cast<std::size_t>(j * dim)]);
-      std::fill(d_query.begin(), d_query.end(), Real{0});
-      for (Index j = 0; j <= i; ++j) {
-        const auto at = static_cast<std::size_t>(j), first = static_cast<std::size_t>(j * dim);
-        Real d_score = p[at] * (dot(dim, dout, &values[first]) - mean);
-        if (target != nullptr) {
-          d_score += weight * (p[at] - teacher[at]);
-          if (teacher[at] > 0) divergences[static_cast<std::size_t>(head)] += static_cast<double>(teacher[at]) * (log_teacher[at] - log_p[at]);
+    double divergence = 0;
+    for (const double d : divergences) divergence += d;
+    return divergence / static_cast<double>(num_rows());
+  }
+
+ private:
+  static Tensor buffer(Index size) { return Tensor::uninitialised(dtype_of<Real>::value, {size}); }
+  static Real* data(Tensor& tensor) { return tensor.values<Real>().data(); }
+
+  Index num_rows() const { return s_.num_sequences * s_.num_heads * s_.length; }
+
+  template <class View>
+  View head_rows(View x, Index sequence, Index head, Index head_dim) const {
+    return x.block(sequence * s_.length, head * head_dim, s_.length, head_dim);
+  }
+
+  /// Key tiles, value tiles, key columns.
+  void pack(Index panel, Real* packed) const {
+    const auto k = head_rows(t_.k, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim);
+    const auto v = head_rows(t_.v, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim);
+    pack_tiles(layout_, k, packed);
+    pack_tiles(layout_, v, packed + layout_.tiles_size());
+    pack_columns(layout_, k, packed + 2 * layout_.tiles_size());
+  }
+
+  /// Writes dq, sums the head's part of dk and dv into `sums`, and returns its sum of divergences.
+  double run_head(Index head, const Real* panel, const Real* teacher_keys, Real* sums, Real* scratch) const {
+    const Real* key_tiles = panel;
+    const Real* value_tiles = key_tiles + layout_.tiles_size();
+    const Real* key_columns = value_tiles + layout_.tiles_size();
+    Real* queries = scratch;
+    Real* d_out = queries + layout_.block_size();
+    Real* dq = d_out + layout_.block_size();
+    Real* p = dq + layout_.block_size();
+    Real* d = p + layout_.scores_size();
+    Real* teacher_queries = d + layout_.scores_size();
+    Real* teacher_p = teacher_queries + teacher_layout_.block_size();
+    const Index sequence = head / s_.num_heads, column = head % s_.num_heads;
+    const Real scale = Real{1} / std::sqrt(static_cast<Real>(s_.head_dim));
+    double divergence = 0;
+    for (Index first = 0; first < s_.length; first += query_block) {
+      const Index count = std::min(query_block, s_.length - first);
+      const auto block = [&](auto x, Index head_dim) { return head_rows(x, sequence, column, head_dim).block(first, 0, count, head_dim); };
+      pack_block(layout_, block(t_.q, s_.head_dim), scale, queries);
+      pack_block(layout_, block(t_.d_out, s_.head_dim), Real{1}, d_out);
+      multiply_keys(layout_, first, count, queries, key_tiles, p);
+      multiply_keys(layout_, first, count, d_out, value_tiles, d);
+      if (target_ == nullptr) {
+        for (Index i = 0; i < count; ++i) {
+          const auto ends = row_ends<Real>(first, count, i);
+          softmax(first + i + 1, ends, p + i * layout_.score_stride);
+          softmax_backward(ends, p + i * layout_.score_stride, d + i * layout_.score_stride);
         }
-        add_scaled(dim, d_score * scale, &keys[first], d_query.data());
-        add_scaled(dim, d_score * scale, query, dk_head + first);
-        add_scaled(dim, p[at], dout, dv_head + first);
+      } else {
+        const Real teacher_scale = Real{1} / std::sqrt(static_cast<Real>(target_->head_dim));
+        pack_block(teacher_layout_, block(teacher_q_, target_->head_dim), teacher_scale, teacher_queries);
+        multiply_keys(teacher_layout_, first, count, teacher_queries, teacher_keys, teacher_p);
+        divergence += target_rows(first, count, p, d, teacher_p);
       }
-      for (Index j = 0; j < dim; ++j) dq(row + i, column + j) = static_cast<T>(d_query[static_cast<std::size_t>(j)]);
+      multiply_values(layout_, first, count, d, key_columns, dq);
+      store(dq, scale, block(t_.dq, s_.head_dim));
+      add_transposed(layout_, first, count, d, queries, sums);
+      add_transposed(layout_, first, count, p, d_out, sums + layout_.gradient_size());
+    }
+    return divergence;
+  }
+
+  /// From scores to probabilities p and gradients d of scores; returns the sum of the rows' divergences.
+  double target_rows(Index first, Index count, Real* p, Real* d, Real* teacher_p) const {
+    double divergence = 0;
+    for (Index i = 0; i < count; ++i) {
+      const auto ends = row_ends<Real>(first, count, i);
+      Real* student = p + i * layout_.score_stride;
+      Real* teacher = teacher_p + i * layout_.score_stride;
+      Real* gradient = d + i * layout_.score_stride;
+      divergence += softmax_pair(first + i + 1, ends, teacher, student);
+      softmax_backward(ends, student, gradient);
+#pragma omp simd
+      for (Index j = 0; j < ends.computed; ++j) gradient[j] += score_weight_ * (student[j] - teacher[j]);
+    }
+    return divergence;
+  }
+
+  void store(const Real* block, Real factor, MatrixView<T> to) const {
+    for (Index i = 0; i < to.rows; ++i) {
+      T* row = &to(i, 0);
+      for (Index j = 0; j < s_.head_dim; ++j) row[j] = static_cast<T>(block[i * layout_.padded_dim + j] * factor);
     }
   }
-#pragma omp parallel for schedule(static)
-  for (Index panel = 0; panel < s.num_sequences * s.num_kv_heads; ++panel) {
-    const Index row = panel / s.num_kv_heads * s.length, column = panel % s.num_kv_heads * dim;
-    for (Index t = 0; t < s.length; ++t) {
-      for (Index j = 0; j < dim; ++j) {
-        Real key = 0, value = 0;
-        for (Index head = panel * group; head < (panel + 1) * group; ++head) {
-          key += dks[static_cast<std::size_t>((head * s.length + t) * dim + j)];
-          value += dvs[static_cast<std::size_t>((head * s.length + t) * dim + j)];
-        }
-        dk(row + t, column + j) = static_cast<T>(key);
-        dv(row + t, column + j) = static_cast<T>(value);
-      }
+
+  /// dk and dv of a key head: the sums of the `group` query heads that share it, in their sequence.
+  void store_sums(Index panel, Index group, Real* sums) const {
+    const Index size = 2 * layout_.gradient_size();
+    for (Index head = 1; head < group; ++head) {
+#pragma omp simd
+      for (Index i = 0; i < size; ++i) sums[i] += sums[head * size + i];
     }
+    store(sums, Real{1}, head_rows(t_.dk, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
+    store(sums + layout_.gradient_size(), Real{1}, head_rows(t_.dv, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
   }
-  double divergence = 0;
-  for (const double d : divergences) divergence += d;
-  return divergence / static_cast<double>(num_heads * s.length);
+
+  AttentionShape s_;
+  Tensors t_;
+  HeadLayout<Real> layout_;
+  const AttentionTarget* target_;
+  HeadLayout<Real> teacher_layout_;
+  Index panel_size_, scratch_size_;
+  ConstMatrixView<T> teacher_q_, teacher_k_;
+  Real score_weight_ = 0;
+};
+
+void expect_shapes(const AttentionShape& shape, const AttentionTarget& target) {
+  const Index tokens = shape.num_sequences * shape.length;
+  KRONLAB_EXPECTS(target.num_kv_heads > 0 && shape.num_heads % target.num_kv_heads == 0,
+                  "{} heads of the teacher share {} key/value heads", shape.num_heads, target.num_kv_heads);
+  KRONLAB_EXPECTS(target.q.rows == tokens && target.k.rows == tokens && target.q.cols == shape.num_heads * target.head_dim &&
+                      target.k.cols == target.num_kv_heads * target.head_dim,
+                  "the teacher's queries [{}, {}] and keys [{}, {}] for {} tokens, heads {}/{} of {}", target.q.rows, target.q.cols,
+                  target.k.rows, target.k.cols, tokens, shape.num_heads, target.num_kv_heads, target.head_dim);
 }
 
 }  // namespace
@@ -132,20 +234,13 @@ double causal_attention_backward(const AttentionShape& shape, ConstTensorView q,
   for (const ConstTensorView x : {k, v, ConstTensorView(dk), ConstTensorView(dv)}) {
     KRONLAB_EXPECTS(x.rows == tokens && x.cols == kv_cols, "keys or values [{}, {}], expected [{}, {}]", x.rows, x.cols, tokens, kv_cols);
   }
-  if (target != nullptr) {
-    KRONLAB_EXPECTS(target->num_kv_heads > 0 && shape.num_heads % target->num_kv_heads == 0, "{} heads of the teacher share {} key/value heads",
-                    shape.num_heads, target->num_kv_heads);
-    KRONLAB_EXPECTS(target->q.rows == tokens && target->k.rows == tokens && target->q.cols == shape.num_heads * target->head_dim &&
-                        target->k.cols == target->num_kv_heads * target->head_dim,
-                    "the teacher's queries [{}, {}] and keys [{}, {}] for {} tokens, heads {}/{} of {}", target->q.rows, target->q.cols,
-                    target->k.rows, target->k.cols, tokens, shape.num_heads, target->num_kv_heads, target->head_dim);
-    KRONLAB_EXPECTS(target->q.dtype == q.dtype && target->k.dtype == q.dtype, "the teacher's queries are {}, the student's {}",
-                    to_string(target->q.dtype), to_string(q.dtype));
-  }
+  if (target != nullptr) expect_shapes(shape, *target);
   if (tokens == 0) return 0;
   double divergence = 0;
   for_activation_type(q.dtype, [&]<class T>(T) {
-    divergence = backward<T, compute_t<T>>(shape, q.as<T>(), k.as<T>(), v.as<T>(), d_out.as<T>(), dq.as<T>(), dk.as<T>(), dv.as<T>(), target);
+    using Kernel = Backward<T, compute_t<T>>;
+    const typename Kernel::Tensors tensors{q.as<T>(), k.as<T>(), v.as<T>(), d_out.as<T>(), dq.as<T>(), dk.as<T>(), dv.as<T>()};
+    divergence = Kernel(shape, tensors, target).run();
   });
   return divergence;
 }
