@@ -79,17 +79,15 @@ BOOST_AUTO_TEST_CASE(real_texts_in_pieces_have_the_ids_of_the_whole) {
   TokenizerFiles files, model;
   files.vocab_json = read_text_file(gpt2 / "vocab.json"), files.merges_txt = read_text_file(gpt2 / "merges.txt");
   model.tokenizer_model = read_text_file(sentencepiece);
-  for (const auto& tokenizer : {make_tokenizer(files), make_tokenizer(model)}) {
-    for (const auto& path : {wikitext, stories}) {
-      const std::string text = read_text_file(path);
-      const auto whole = tokenizer->encode(text);
-      for (const std::size_t piece_size : {5000, 100000}) {
-        const auto pieces = encode(*tokenizer, text, piece_size);
-        BOOST_TEST((pieces.ids == whole), path << " in pieces of " << piece_size);
-        BOOST_TEST(longest(pieces) <= piece_size);
-      }
-    }
-  }
+  const auto check = [](const Tokenizer& tokenizer, const std::filesystem::path& path) {
+    const std::string text = read_text_file(path);
+    const auto pieces = encode(tokenizer, text, 20000);
+    BOOST_TEST((pieces.ids == tokenizer.encode(text)), path);
+    BOOST_TEST(longest(pieces) <= 20000u);
+  };
+  check(*make_tokenizer(files), wikitext);
+  check(*make_tokenizer(files), stories);
+  check(*make_tokenizer(model), stories);
 }
 
 BOOST_AUTO_TEST_CASE(a_text_without_a_place_to_cut_is_one_piece) {
