@@ -74,13 +74,15 @@ double Schedule::rate(double peak, Index step, Index num_steps) const {
   const Index warm = warmup_steps(*this, num_steps);
   if (step < warm) return peak * static_cast<double>(step + 1) / static_cast<double>(warm);
   switch (kind) {
-    case Kind::constant: return peak;
+    case Kind::constant:
+      return peak;
     case Kind::linear:
       return peak * remainder(final_ratio, step - warm, num_steps - warm, [](double t) { return 1 - t; });
     case Kind::cosine:
       return peak * remainder(final_ratio, step - warm, num_steps - warm,
                               [](double t) { return 0.5 * (1 + std::cos(std::numbers::pi * t)); });
-    case Kind::wsd: break;
+    case Kind::wsd:
+      break;
   }
   const Index decaying = steps_of(decay_fraction, num_steps), stable_until = num_steps - decaying;
   if (step < stable_until) return peak;

@@ -24,9 +24,9 @@ struct AdamWStep {
 ///   second  = beta2 second + (1 - beta2) g^2
 ///   value  -= rate / (1 - beta1^step) * first / (sqrt(second) / sqrt(1 - beta2^step) + epsilon)
 ///
-/// value, gradient, first, second: [n], none overlapping; first and second are zero before step 1. T is float or double;
-/// all is computed in T. One pass over memory, 7 n numbers. Each element depends on its own four numbers only, so that
-/// the number of threads and how parameters are cut into calls never change a bit.
+/// value, gradient, first, second: [n], none overlapping; first and second are zero before step 1. T is float or
+/// double; all is computed in T. One pass over memory, 7 n numbers. Each element depends on its own four numbers only,
+/// so that the number of threads and how parameters are cut into calls never change a bit.
 ///
 /// Loshchilov and Hutter, Decoupled weight decay regularization, 2019.
 ///

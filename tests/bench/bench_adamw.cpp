@@ -59,13 +59,13 @@ int main(int argc, char** argv) {
       kernels::adamw<float>({.step = round + 1}, {value.get(), size}, {gradient.get(), size}, {first.get(), size},
                             {second.get(), size});
     }));
-    squares_s.push_back(
-        seconds([&] { sum += kernels::sum_of_squares(std::span<const float>(gradient.get(), size)); }));
+    squares_s.push_back(seconds([&] { sum += kernels::sum_of_squares(std::span<const float>(gradient.get(), size)); }));
   }
   const double count = static_cast<double>(n) * 1e-9;
   const double copied = 8 * count / median(copy_s), updated = 28 * count / median(adamw_s),
                summed = 4 * count / median(squares_s);
-  fmt::print("threads {}  copy {:.1f} GB/s  adamw {:.1f} GB/s ({:.2f} of copy)  sum_of_squares {:.1f} GB/s ({:.2f} of copy)\n",
-             omp_get_max_threads(), copied, updated, updated / copied, summed, summed / copied);
+  fmt::print(
+      "threads {}  copy {:.1f} GB/s  adamw {:.1f} GB/s ({:.2f} of copy)  sum_of_squares {:.1f} GB/s ({:.2f} of copy)\n",
+      omp_get_max_threads(), copied, updated, updated / copied, summed, summed / copied);
   return sum > 0 ? 0 : 1;
 }

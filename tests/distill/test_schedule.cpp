@@ -65,7 +65,8 @@ BOOST_AUTO_TEST_CASE(every_kind_has_the_rates_of_its_formula) {
 
 BOOST_AUTO_TEST_CASE(no_rate_leaves_the_range_from_final_ratio_to_peak_after_warmup) {
   for (const char* kind : {"linear", "cosine", "wsd"}) {
-    const auto s = schedule_of(fmt::format("schedule = {{ kind = '{}', warmup_fraction = 0.1, final_ratio = 0.1 }}", kind));
+    const auto s =
+        schedule_of(fmt::format("schedule = {{ kind = '{}', warmup_fraction = 0.1, final_ratio = 0.1 }}", kind));
     const auto all = rates(s, 1, 101);
     for (std::size_t i = 10; i < all.size(); ++i) {
       BOOST_TEST(all[i] <= all[i - 1] + (i == 10 ? 1 : 0));
@@ -89,9 +90,7 @@ BOOST_AUTO_TEST_CASE(a_run_shorter_than_its_warmup_and_decay_is_a_configuration_
 }
 
 BOOST_AUTO_TEST_CASE(what_the_table_says_wrongly_is_told_with_its_place) {
-  const auto message = [](const std::string& rest) {
-    return message_of([&] { schedule_of("[schedule]\n" + rest); });
-  };
+  const auto message = [](const std::string& rest) { return message_of([&] { schedule_of("[schedule]\n" + rest); }); };
   BOOST_TEST(message("kind = 'cosin'").find("f.toml:2:1: schedule.kind: ") == 0);
   BOOST_TEST(message("kind = 'cosin'").find("constant, linear, cosine, wsd") != std::string::npos);
   BOOST_TEST(message("kind = 'wsd'\ndecay = 'sqrt'").find("linear, 1-sqrt") != std::string::npos);
