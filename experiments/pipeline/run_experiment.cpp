@@ -237,7 +237,7 @@ class Job {
   std::vector<Metric> train(std::size_t stage, model::Transformer& student, const model::Transformer* teacher) {
     const auto& planned = plan_.stages[stage];
     const auto random = RandomStream(spec_.seed).child("distill").child(static_cast<std::uint64_t>(stage));
-    TrainingText text(communicator_, *spec_.training_text, access_, options_.store_path, random.child("text"));
+    TrainingText text(communicator_, *spec_.training_text, access_, options_.store_path, hashes_.distillation, random.child("text"));
     const DistillInput input{*spec_.stages[stage].distill,
                              static_cast<Index>(stage),
                              planned.name,

@@ -1,12 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "experiments/pipeline/distill_spec.hpp"
 #include "experiments/pipeline/model_access.hpp"
-#include "experiments/pipeline/token_cache.hpp"
 #include "framework/base/random.hpp"
 #include "framework/model/token_stream.hpp"
 
@@ -15,11 +15,13 @@ namespace kronlab::experiments {
 /// The windows that a training reads: tokenised once and cached, shuffled, some held out for validation.
 class TrainingText {
  public:
-  /// Collective. @throws CollectiveError as TokenCache, or if nothing is left to train on
-  TrainingText(const comm::Communicator& communicator, const TrainingTextSpec& spec, const ModelAccess& access, const std::string& store_path,
-               RandomStream random);
+  /// data_hashes: SHA-256 of the files. Windows are held out of each file as its weight says. Collective.
+  /// @throws CollectiveError as cached_tokens, if a file is shorter than a window, or if nothing is left to train on
+  TrainingText(const comm::Communicator& communicator, const TrainingTextSpec& spec, const ModelAccess& model, const std::string& store_path,
+               const std::vector<std::string>& data_hashes, RandomStream random);
 
-  Index num_training_windows() const;  ///< of one epoch
+  /// Of all files once.
+  Index num_training_windows() const { return num_training_windows_; }
   Index num_validation_windows() const { return static_cast<Index>(validation_.size()); }
   Index window() const { return window_; }
   /// The ids of the i-th window of an endless sequence, which no number of ranks changes.
@@ -29,8 +31,8 @@ class TrainingText {
  private:
   Index window_;
   std::vector<model::TokenStream> streams_;
-  std::vector<model::Split> splits_;
-  std::vector<std::pair<std::size_t, Index>> validation_;  ///< stream, window
+  std::vector<model::WindowPlace> validation_;
+  Index num_training_windows_ = 0;
   std::optional<model::WindowSequence> sequence_;
 };
 
