@@ -36,7 +36,7 @@ Schedule Schedule::from(const config::StrictTable& table) {
     return static_cast<int>(std::ranges::find(names, name) - names.begin());
   };
   Schedule schedule;
-  const std::string kind = table.choice("kind", kinds);
+  const std::string kind = table.choice("kind", kinds, "constant");
   schedule.kind = static_cast<Kind>(position(kinds, kind));
   if (table.has("warmup") && table.has("warmup_fraction")) {
     table.fail("warmup_fraction", "warmup is given too; expected one of them");

@@ -27,7 +27,7 @@ struct Schedule {
   double decay_fraction = 0.2;  ///< of all steps, rounded to whole steps; wsd only
   Decay decay = Decay::linear;  ///< wsd only
 
-  /// From `{ kind = "cosine", warmup = 10, final_ratio = 0.1 }`; kinds "constant", "linear", "cosine", "wsd", and for
+  /// From `{ kind = "cosine", warmup = 10, final_ratio = 0.1 }`; kinds "constant" (if none is given), "linear", "cosine", "wsd", and for
   /// wsd `decay = "linear" | "1-sqrt"` and `decay_fraction`. Defaults: as the members', without warm-up. Does not
   /// finish `table`.
   /// @throws ConfigError on an unknown kind, a value out of its limits, both forms of warm-up, or a key that means

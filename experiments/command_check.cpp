@@ -108,7 +108,7 @@ void print(const config::RunSpec& run, const ExperimentSpec& spec, const Compres
 
 int check(const comm::Communicator& world, const CheckArguments& arguments) {
   const auto runs = load_sweep(world, arguments.sweep);
-  const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
+  const std::string parent = std::filesystem::path(arguments.sweep.file).parent_path().string(), folder = parent.empty() ? "." : parent;
   comm::coordinate(world, [&] {
     if (!world.is_root()) return;
     json all = json::array();

@@ -80,6 +80,7 @@ class Training {
     {
       Progress progress(fmt::format("{}: step", input_.name), num_steps_);
       while (state_.step < num_steps_ && !has_ended_early()) do_step(progress);
+      progress.finish(last_line_);
     }
     if (spec_.result == DistillSpec::Result::best && state_.best_step >= 0 && state_.best_step != state_.step) {
       log_info(fmt::format("{}: takes the best step, {}", input_.name, state_.best_step));
@@ -122,7 +123,8 @@ class Training {
     const Index wanted = agreed_request();
     const bool is_due = spec_.checkpoints.every_steps > 0 && state_.step % spec_.checkpoints.every_steps == 0;
     if (is_due || is_best || is_last || has_ended_early() || wanted > 0) save();
-    progress.update(state_.step, line_of(result));
+    last_line_ = line_of(result);
+    progress.update(state_.step, last_line_);
     if (wanted == stop_wanted && !is_last) {
       throw Interrupted(fmt::format("{}: stopped after step {} of {}, with a checkpoint", input_.name, state_.step, num_steps_));
     }
@@ -243,6 +245,7 @@ class Training {
   TrainingState state_;
   Index num_skipped_ = 0;
   std::optional<double> validation_loss_;
+  std::string last_line_;
   double tokens_per_second_ = 0.0, saved_s_ = 0.0;
 };
 
