@@ -15,12 +15,7 @@ double softmax_pair(Index visible, RowEnds<Real> ends, Real* teacher, Real* stud
   constexpr Real lowest = std::numeric_limits<Real>::lowest() / 4;
   std::fill(teacher + visible, teacher + ends.computed, lowest);
   std::fill(student + visible, student + ends.computed, lowest);
-  Real largest_t = lowest, largest_s = lowest;
-#pragma omp simd reduction(max : largest_t, largest_s)
-  for (Index j = 0; j < ends.computed; ++j) {
-    largest_t = std::max(largest_t, teacher[j]);
-    largest_s = std::max(largest_s, student[j]);
-  }
+  const Real largest_t = largest_of(ends.computed, teacher), largest_s = largest_of(ends.computed, student);
   Real sum_t = 0, sum_s = 0, cross = 0;
 #pragma omp simd reduction(+ : sum_t, sum_s, cross)
   for (Index j = 0; j < ends.computed; ++j) {

@@ -233,15 +233,25 @@ RowEnds<Real> row_ends(Index first, Index count, Index i) {
   return {round_up(first + i + 1, key_tile<Real>), round_up(first + count, key_tile<Real>) + key_tile<Real>};
 }
 
+/// The largest of values that fill whole vectors: g++ 12 makes no vectors of a maximum that NaN may reach.
+template <class Real>
+Real largest_of(Index count, const Real* values) {
+  auto lanewise = load<Real>(values);
+  for (Index j = lanes<Real>; j < count; j += lanes<Real>) {
+    const auto next = load<Real>(values + j);
+    lanewise = next > lanewise ? next : lanewise;
+  }
+  Real largest = lanewise[0];
+  for (Index lane = 1; lane < lanes<Real>; ++lane) largest = std::max(largest, static_cast<Real>(lanewise[lane]));
+  return largest;
+}
+
 /// Probabilities of the first `visible` scores; the rest of the row becomes zero.
 template <class Real>
 void softmax(Index visible, RowEnds<Real> ends, Real* row) {
-  constexpr Real infinity = std::numeric_limits<Real>::infinity();
   // whole vectors: a loop over the visible ones alone would end in single numbers
-  std::fill(row + visible, row + ends.computed, -infinity);
-  Real largest = -infinity;
-#pragma omp simd reduction(max : largest)
-  for (Index j = 0; j < ends.computed; ++j) largest = std::max(largest, row[j]);
+  std::fill(row + visible, row + ends.computed, -std::numeric_limits<Real>::infinity());
+  const Real largest = largest_of(ends.computed, row);
   Real sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (Index j = 0; j < ends.computed; ++j) {
