@@ -219,9 +219,11 @@ void GradientSum::all_gather(Tensor& elements) const {
   }
 }
 
-Index GradientSum::num_arrays() const {
+Index GradientSum::num_arrays(comm::Range micro_batches) {
   Index most = 1;
-  for (Index end = own_.begin; end < own_.end; ++end) most = std::max(most, static_cast<Index>(nodes_of({own_.begin, end}).size()) + 1);
+  for (Index end = micro_batches.begin; end < micro_batches.end; ++end) {
+    most = std::max(most, static_cast<Index>(nodes_of({micro_batches.begin, end}).size()) + 1);
+  }
   return most;
 }
 

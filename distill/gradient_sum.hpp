@@ -44,8 +44,8 @@ class GradientSum {
   double norm() const;
   /// Every rank's pieces of `elements` (of the gradients' extent and type) to all ranks. Collective.
   void all_gather(Tensor& elements) const;
-  /// Arrays of gradients that a rank holds at one time.
-  Index num_arrays() const;
+  /// Arrays of gradients that a rank with these micro-batches holds at one time.
+  static Index num_arrays(comm::Range micro_batches);
 
  private:
   /// A node of the tree: the sum of 2^level micro-batches from index 2^level on.

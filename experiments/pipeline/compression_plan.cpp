@@ -1,7 +1,6 @@
 #include "experiments/pipeline/compression_plan.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "experiments/pipeline/layer_pattern.hpp"
@@ -180,34 +179,6 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
     plan.stages.push_back(std::move(planned_stage));
   }
   return plan;
-}
-
-Index CompressionPlan::estimated_memory_bytes(const ExperimentSpec& spec) const {
-  Index tokens = 1024;
-  for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
-  const Index activation =
-      tokens * (4 * config.width + 2 * config.ffn_width + 3 * config.num_heads * config.head_dim) * 4;
-  Index statistics = 0;
-  if (spec.calibration) {
-    std::set<std::pair<Index, model::InputSite>> sites;
-    Index moments = 0, widest = 0;
-    for (const auto& stage : stages) {
-      for (const auto& layer : stage.layers) {
-        if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
-        moments += 8 * layer.cols * layer.cols;
-        widest = std::max(widest, layer.cols);
-      }
-    }
-    constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
-    statistics = std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) +
-                 partial_sums * 8 * widest * widest + 4 * spec.calibration->text.tokens * config.width;
-  }
-  Index changed = 0;
-  for (const auto& stage : stages) {
-    for (const auto& layer : stage.layers) changed += layer.bytes_after;
-  }
-  const Index bf16 = spec.precision == model::Precision::bf16 ? teacher.stored_bytes / 2 : 0;
-  return teacher.stored_bytes + bf16 + changed + activation + statistics + (Index{200} << 20);
 }
 
 }  // namespace kronlab::experiments
