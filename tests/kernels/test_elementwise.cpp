@@ -179,6 +179,61 @@ BOOST_AUTO_TEST_CASE(heads_are_rotated_pair_by_pair_and_keep_their_length) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(turning_back_undoes_a_rotation) {
+  for (const DType type : activation_types) {
+    for (const Index head_dim : {2, 6, 34}) {
+      const Tensor table = rotary_table(9, head_dim, 100.0, type == DType::f64 ? DType::f64 : DType::f32);
+      Strided x(type, random_matrix(10, 3 * head_dim, seed));
+      const auto before = x.values();
+      rotate_heads(table.view(), head_dim, 5, x.view());
+      rotate_heads(table.view(), head_dim, 5, x.view(), Turn::back);
+      BOOST_TEST(error_of(x.values(), before) < 2 * bound(type, 2));  // rounded twice
+      BOOST_TEST(x.is_untouched_outside());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(gelu_and_swiglu_out_of_place_keep_their_inputs) {
+  for (const DType type : activation_types) {
+    Strided x(type, random_matrix(3, 300, seed.child("x"))), up(type, random_matrix(3, 300, seed.child("up")));
+    Strided bias(DType::f32, random_matrix(1, 300, seed.child("bias"))), y(type, 3, 300), in_place(type, x.values());
+    const auto before = x.values();
+    gelu(bias.view(), x.view(), y.view());
+    gelu(bias.view(), in_place.view());
+    BOOST_TEST(error_of(y.values(), in_place.values()) == 0.0);
+    in_place = Strided(type, before);
+    silu_times(up.view(), x.view(), y.view());
+    silu_times(up.view(), in_place.view());
+    BOOST_TEST(error_of(y.values(), in_place.values()) == 0.0);
+    BOOST_TEST(error_of(x.values(), before) == 0.0);
+    BOOST_TEST(y.is_untouched_outside());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(parameters_beside_f64_activations_may_be_f32_or_f64) {
+  const auto values = random_matrix(4, 33, seed.child("x"));
+  std::vector<Matrix<double>> results;
+  for (const DType type : {DType::f32, DType::f64}) {
+    // rounded to f32 first: the same parameters in both types
+    Strided single(DType::f32, random_matrix(1, 33, seed.child("row"))), row(type, single.values());
+    Strided table32(DType::f32, random_matrix(2, 33, seed.child("table"))), table(type, table32.values());
+    Strided x(DType::f64, values), y(DType::f64, 4, 33);
+    layer_norm(x.view(), row.view(), row.view(), 1e-5, y.view());
+    results.push_back(y.values());
+    rms_norm(x.view(), row.view(), 1e-5, y.view());
+    results.push_back(y.values());
+    add_bias(row.view(), y.view());
+    add_positions(table.view(), 2, y.view());
+    gelu(row.view(), y.view());
+    results.push_back(y.values());
+  }
+  for (std::size_t i = 0; i < 3; ++i) BOOST_TEST(error_of(results[i], results[i + 3]) == 0.0);
+
+  Strided fine(DType::f64, random_matrix(1, 33, seed.child("row"))), x(DType::f64, values), y(DType::f64, 4, 33);
+  layer_norm(x.view(), fine.view(), fine.view(), 1e-5, y.view());
+  BOOST_TEST(error_of(y.values(), reference::layer_norm(values, fine.values(), fine.values(), 1e-5)) < bound(DType::f64, 33));
+}
+
 BOOST_AUTO_TEST_CASE(the_exponential_keeps_its_promise_over_the_whole_range) {
   double worst = 0;
   for (float x = -87.3f; x < 88.37f; x += 0.000731f) {
@@ -200,12 +255,15 @@ BOOST_AUTO_TEST_CASE(the_hyperbolic_tangent_keeps_its_promise) {
 }
 
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_refused) {
-  Tensor x(DType::f32, {2, 4}), other(DType::f32, {2, 5}), row(DType::f32, {4}), longer(DType::f32, {5});
+  Tensor x(DType::f32, {2, 4}), other(DType::f32, {2, 5}), row(DType::f32, {4}), longer(DType::f32, {5}), wide(DType::f64, {4});
   BOOST_CHECK_THROW(layer_norm(x.view(), longer.view(), row.view(), 1e-5, x.view()), ContractError);
   BOOST_CHECK_THROW(layer_norm(x.view(), row.view(), row.view(), 1e-5, other.view()), ContractError);
   BOOST_CHECK_THROW(rms_norm(x.view(), longer.view(), 1e-5, x.view()), ContractError);
   BOOST_CHECK_THROW(add_bias(longer.view(), x.view()), ContractError);
   BOOST_CHECK_THROW(gelu(longer.view(), x.view()), ContractError);
+  BOOST_CHECK_THROW(gelu(row.view(), x.view(), other.view()), ContractError);
+  BOOST_CHECK_THROW(gelu(wide.view(), x.view()), ContractError);
+  BOOST_CHECK_THROW(silu_times(x.view(), x.view(), other.view()), ContractError);
   BOOST_CHECK_THROW(silu_times(other.view(), x.view()), ContractError);
   BOOST_CHECK_THROW(add_positions(x.view(), 3, x.view()), ContractError);
   BOOST_CHECK_THROW(rotary_table(3, 5, 1e4, DType::f32), ContractError);
