@@ -1,5 +1,7 @@
 #include "decompositions/kronecker_sum.hpp"
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -9,11 +11,48 @@ namespace kronlab::decompositions {
 namespace {
 
 kernels::KroneckerShape shape_of(const Factorization& left, const Tensor& right) {
-  KRONLAB_EXPECTS(right.dtype() == DType::f32 && right.shape().size() == 3, "right factors are f32 [terms, m2, n2]");
+  const bool is_master = right.dtype() == DType::f32 || right.dtype() == DType::f64;
+  KRONLAB_EXPECTS(is_master && right.shape().size() == 3, "right factors are f32 or f64 [terms, m2, n2]");
   const Index terms = right.shape()[0];
   KRONLAB_EXPECTS(terms > 0 && left.cols() % terms == 0, "left factors of {} columns for {} terms", left.cols(), terms);
   return {terms, left.rows(), left.cols() / terms, right.shape()[1], right.shape()[2]};
 }
+
+/// Multiply-adds per row of a batch in the product with the left matrix, and beside it.
+double left_product(const kernels::KroneckerShape& s, Index rows_in_between) {
+  return static_cast<double>(s.num_terms * rows_in_between) * static_cast<double>(s.left_rows * s.left_cols);
+}
+double right_product(const kernels::KroneckerShape& s, Index left_extent) {
+  return static_cast<double>(s.num_terms * left_extent) * static_cast<double>(s.right_rows * s.right_cols);
+}
+
+/// Rows (a, u) of W^, by the row u of the B_k that they need: those of u are the places first[u] to first[u + 1] of
+/// `order`, which holds where each stands among the ids; left_ids holds a, in the same sequence.
+struct RowGroups {
+  std::vector<std::size_t> order;
+  std::vector<std::int32_t> left_ids;
+  std::vector<Index> first;
+
+  RowGroups(std::span<const std::int32_t> ids, Index right_rows)
+      : order(ids.size()), left_ids(ids.size()), first(static_cast<std::size_t>(right_rows) + 1) {
+    for (const auto id : ids) ++first[static_cast<std::size_t>(id % right_rows + 1)];
+    std::partial_sum(first.begin(), first.end(), first.begin());
+    auto next = first;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto place = static_cast<std::size_t>(next[static_cast<std::size_t>(ids[i] % right_rows)]++);
+      order[place] = i;
+      left_ids[place] = static_cast<std::int32_t>(ids[i] / right_rows);
+    }
+  }
+
+  /// body(u, first place, number of places) for every u that is needed.
+  template <class Body>
+  void for_each(Body body) const {
+    for (std::size_t u = 0; u + 1 < first.size(); ++u) {
+      if (first[u + 1] > first[u]) body(static_cast<Index>(u), first[u], first[u + 1] - first[u]);
+    }
+  }
+};
 
 }  // namespace
 
@@ -25,105 +64,133 @@ KroneckerSum::KroneckerSum(std::unique_ptr<Factorization> left, Tensor right)
 
 FactorizationParts KroneckerSum::parts() const {
   FactorizationParts parts{"kronecker-sum", {}, {}, {}};
-  parts.tensors["right"] = right_.clone();
+  parts.tensors["right"] = as_stored(right_);
   parts.children["left"] = left_->parts();
   return parts;
 }
 
+std::unique_ptr<Factorization> KroneckerSum::copy() const {
+  return std::make_unique<KroneckerSum>(left_->copy(), right_.clone());
+}
+
+std::vector<linalg::Parameter> KroneckerSum::parameters() {
+  std::vector<linalg::Parameter> all;
+  append_parameters("left", *left_, all);
+  all.push_back({"right", &right_});
+  return all;
+}
+
 double KroneckerSum::cost_right_first(const kernels::KroneckerShape& s) {
-  return static_cast<double>(s.num_terms) * static_cast<double>(s.left_cols * s.right_rows) *
-         static_cast<double>(s.right_cols + s.left_rows);
+  return left_product(s, s.right_rows) + right_product(s, s.left_cols);
 }
 
 double KroneckerSum::cost_left_first(const kernels::KroneckerShape& s) {
-  return static_cast<double>(s.num_terms) * static_cast<double>(s.left_rows * s.right_cols) *
-         static_cast<double>(s.left_cols + s.right_rows);
+  return left_product(s, s.right_cols) + right_product(s, s.left_rows);
 }
 
+// Two products of another shape are not quite as fast: the other sequence must be worth it.
+constexpr double worth_it = 0.8;
+
 bool KroneckerSum::is_left_first() const {
-  return dynamic_cast<const Dense*>(left_.get()) && cost_left_first(shape_) < 0.8 * cost_right_first(shape_);
+  return dynamic_cast<const Dense*>(left_.get()) && cost_left_first(shape_) < worth_it * cost_right_first(shape_);
+}
+
+/// Gradients of both factors and the input: right first contracts x again, left first multiplies it by A again.
+bool KroneckerSum::is_backward_left_first() const {
+  const double right_first = 2 * left_product(shape_, shape_.right_rows) + 3 * right_product(shape_, shape_.left_cols);
+  const double left_first = 3 * left_product(shape_, shape_.right_cols) + 2 * right_product(shape_, shape_.left_rows);
+  return dynamic_cast<const Dense*>(left_.get()) && left_first < worth_it * right_first;
 }
 
 void KroneckerSum::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
   if (is_left_first()) return apply_left_first(x, y, write);
   const TensorView packed = resized(packed_, x.rows * shape_.right_rows, left_->cols(), x.dtype);
-  kernels::contract_right(shape_, right_.view(), x, packed);
+  kernels::contract_right(shape_, right_terms(), x, packed);
   if (shape_.right_rows == 1) return left_->apply(packed, y, write);
   const TensorView product = resized(product_, packed.rows, left_->rows(), y.dtype);
   left_->apply(packed, product);
   kernels::interleave(shape_.right_rows, product, y, write == linalg::Write::add);
 }
 
-/// w[(t, s), (k, a)] = A_k x[t, :, s] for all k in one product, then B over (k, s): the adjoint contraction with B^T.
-void KroneckerSum::apply_left_first(ConstTensorView x, TensorView y, linalg::Write write) const {
-  const Tensor& left = static_cast<const Dense&>(*left_).weight();
-  const auto& s = shape_;
-  const TensorView columns = resized(packed_, x.rows * s.right_cols, s.left_cols, x.dtype);
-  kernels::deinterleave(s.right_cols, x, columns);
-  const TensorView product = resized(product_, columns.rows, s.num_terms * s.left_rows, y.dtype);
-  Tensor converted;
-  if (x.dtype != DType::f32) {
-    converted = Tensor::uninitialised(x.dtype, left.shape());
-    convert(left.view(), converted.view());
-  }
-  const ConstTensorView factors = x.dtype == DType::f32 ? left.view() : std::as_const(converted).view();
-  for (Index k = 0; k < s.num_terms; ++k) {
-    linalg::gemm(linalg::Transpose::no, columns, linalg::Transpose::yes,
-                 factors.block(0, k * s.left_cols, s.left_rows, s.left_cols), 0.0,
-                 product.block(0, k * s.left_rows, columns.rows, s.left_rows));
-  }
-  Tensor transposed(DType::f32, {s.num_terms, s.right_cols, s.right_rows});
-  const auto b = right_.values<float>();
-  const auto bt = transposed.values<float>();
-  for (Index k = 0; k < s.num_terms; ++k) {
-    for (Index u = 0; u < s.right_rows; ++u) {
-      for (Index v = 0; v < s.right_cols; ++v) {
-        bt[static_cast<std::size_t>((k * s.right_cols + v) * s.right_rows + u)] =
-            b[static_cast<std::size_t>((k * s.right_rows + u) * s.right_cols + v)];
-      }
-    }
-  }
-  const kernels::KroneckerShape adjoint{s.num_terms, s.left_cols, s.left_rows, s.right_cols, s.right_rows};
-  kernels::expand_right(adjoint, transposed.view(), product, y, write == linalg::Write::add);
+/// dy as rows (t, u) of the left matrix: w of `interleave`.
+ConstTensorView KroneckerSum::split_rows(ConstTensorView y) const {
+  if (shape_.right_rows == 1) return y;
+  const TensorView rows = resized(product_, y.rows * shape_.right_rows, shape_.left_rows, y.dtype);
+  kernels::deinterleave(shape_.right_rows, y, rows);
+  return rows;
 }
 
 void KroneckerSum::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
-  ConstTensorView rows = y;
-  if (shape_.right_rows > 1) {
-    const TensorView split = resized(product_, y.rows * shape_.right_rows, shape_.left_rows, y.dtype);
-    kernels::deinterleave(shape_.right_rows, y, split);
-    rows = split;
-  }
+  if (is_left_first()) return apply_adjoint_left_first(y, x, write);
+  const ConstTensorView rows = split_rows(y);
   const TensorView packed = resized(packed_, rows.rows, left_->cols(), y.dtype);
   left_->apply_adjoint(rows, packed);
-  kernels::expand_right(shape_, right_.view(), packed, x, write == linalg::Write::add);
+  kernels::expand_right(shape_, right_terms(), packed, x, write == linalg::Write::add);
+}
+
+void KroneckerSum::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                               std::optional<TensorView> dx, linalg::Write write) const {
+  if (is_backward_left_first()) return backward_left_first(x, dy, gradients, dx, write);
+  const ConstTensorView rows = split_rows(dy);
+  const TensorView packed = resized(packed_, rows.rows, left_->cols(), x.dtype);
+  kernels::contract_right(shape_, right_terms(), x, packed);
+  const TensorView d_packed = resized(gradient_, rows.rows, left_->cols(), x.dtype);
+  left_->backward(packed, rows, gradients.first(gradients.size() - 1), d_packed);
+  kernels::contract_right_gradient(shape_, x, d_packed, as_terms(shape_, gradients.back()));
+  if (dx) kernels::expand_right(shape_, right_terms(), d_packed, *dx, write == linalg::Write::add);
 }
 
 /// Row (a, u) of W^ is Σ_k A_k[a, :] ⊗ B_k[u, :]: the expansion of A's row a by the single row u of each B_k.
 void KroneckerSum::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
-  std::vector<std::int32_t> left_ids(ids.size());
-  for (std::size_t i = 0; i < ids.size(); ++i) left_ids[i] = static_cast<std::int32_t>(ids[i] / shape_.right_rows);
-  const auto n = static_cast<Index>(ids.size());
-  const TensorView factors = resized(packed_, n, left_->cols(), out.dtype);
-  left_->gather_rows(left_ids, factors);
-  const auto& s = shape_;
-  const kernels::KroneckerShape single{s.num_terms, 1, s.left_cols, 1, s.right_cols};
-  Tensor row(DType::f32, {s.num_terms, 1, s.right_cols});
-  for (Index i = 0; i < n; ++i) {
-    const Index u = ids[static_cast<std::size_t>(i)] % s.right_rows;
-    for (Index k = 0; k < s.num_terms; ++k) {
-      for (Index v = 0; v < s.right_cols; ++v) {
-        row.values<float>()[static_cast<std::size_t>(k * s.right_cols + v)] =
-            right_.values<float>()[static_cast<std::size_t>((k * s.right_rows + u) * s.right_cols + v)];
-      }
-    }
-    if (s.right_rows == 1) {  // one row of B for all: the whole batch at once
-      kernels::expand_right(single, row.view(), factors, out, false);
-      return;
-    }
-    kernels::expand_right(single, row.view(), ConstTensorView(factors).block(i, 0, 1, factors.cols),
-                          out.block(i, 0, 1, out.cols), false);
+  constexpr std::size_t strip = 4096;  // rows, which bounds the scratch where all rows are wanted
+  for (std::size_t first = 0; first < ids.size(); first += strip) {
+    const auto some = ids.subspan(first, std::min(strip, ids.size() - first));
+    gather_strip(some, out.block(static_cast<Index>(first), 0, static_cast<Index>(some.size()), out.cols));
   }
+}
+
+void KroneckerSum::gather_strip(std::span<const std::int32_t> ids, TensorView out) const {
+  const auto& s = shape_;
+  const RowGroups groups(ids, s.right_rows);
+  const TensorView factors = resized(packed_, out.rows, left_->cols(), out.dtype);
+  left_->gather_rows(groups.left_ids, factors);
+  const kernels::KroneckerShape single{s.num_terms, 1, s.left_cols, 1, s.right_cols};
+  if (s.right_rows == 1) return kernels::expand_right(single, right_terms(), factors, out, false);
+  const TensorView expanded = resized(product_, out.rows, out.cols, out.dtype);
+  groups.for_each([&](Index u, Index first, Index count) {
+    kernels::expand_right(single, right_terms().block(0, u * s.right_cols, s.num_terms, s.right_cols),
+                          factors.block(first, 0, count, factors.cols), expanded.block(first, 0, count, out.cols), false);
+  });
+  for (Index i = 0; i < out.rows; ++i) {
+    convert(expanded.block(i, 0, 1, out.cols), out.block(static_cast<Index>(groups.order[static_cast<std::size_t>(i)]), 0, 1, out.cols));
+  }
+}
+
+void KroneckerSum::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                                      std::span<const TensorView> gradients) const {
+  const auto& s = shape_;
+  const RowGroups groups(ids, s.right_rows);
+  const TensorView factors = resized(packed_, dy.rows, left_->cols(), dy.dtype);
+  left_->gather_rows(groups.left_ids, factors);
+  ConstTensorView d_rows = dy;
+  if (s.right_rows > 1) {
+    const TensorView moved = resized(product_, dy.rows, dy.cols, dy.dtype);
+    for (Index i = 0; i < dy.rows; ++i) {
+      convert(dy.block(static_cast<Index>(groups.order[static_cast<std::size_t>(i)]), 0, 1, dy.cols), moved.block(i, 0, 1, dy.cols));
+    }
+    d_rows = moved;
+  }
+  const TensorView d_factors = resized(gradient_, dy.rows, left_->cols(), dy.dtype);
+  const TensorView d_right = as_terms(s, gradients.back());
+  const kernels::KroneckerShape single{s.num_terms, 1, s.left_cols, 1, s.right_cols};
+  groups.for_each([&](Index u, Index first, Index count) {
+    const ConstTensorView d_out = d_rows.block(first, 0, count, dy.cols);
+    kernels::contract_right_gradient(single, d_out, factors.block(first, 0, count, factors.cols),
+                                     d_right.block(0, u * s.right_cols, s.num_terms, s.right_cols));
+    kernels::contract_right(single, right_terms().block(0, u * s.right_cols, s.num_terms, s.right_cols), d_out,
+                            d_factors.block(first, 0, count, factors.cols));
+  });
+  left_->backward_gather(groups.left_ids, d_factors, gradients.first(gradients.size() - 1));
 }
 
 }  // namespace kronlab::decompositions

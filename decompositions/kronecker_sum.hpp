@@ -5,22 +5,36 @@
 
 namespace kronlab::decompositions {
 
+/// Right factors, or their gradient, [num_terms, m2, n2] as kernels take them: [num_terms, m2 n2].
+/// @pre contiguous
+template <class View>
+View as_terms(const kernels::KroneckerShape& shape, View right) {
+  KRONLAB_EXPECTS(right.rows == shape.num_terms * shape.right_rows && right.cols == shape.right_cols && right.stride == right.cols,
+                  "right factors of {} terms, {} x {}, are [{}, {}] with rows {} apart", shape.num_terms, shape.right_rows,
+                  shape.right_cols, right.rows, right.cols, right.stride);
+  right.rows = shape.num_terms, right.cols = right.stride = shape.right_rows * shape.right_cols;
+  return right;
+}
+
 /// W^ = Σ_k A_k ⊗ B_k with A_k: [m1, n1], B_k: [m2, n2], W^: [m1 m2, n1 n2].
 ///
 /// The left factors stand side by side in one matrix [A_1 ... A_r]: [m1, r n1], itself a Factorization, so that it may
 /// be factorised again (TQCompressor's embedding). Applied right factors first (one product with the left matrix) or,
-/// for a dense left matrix, left factors first, whichever needs fewer multiplications.
+/// for a dense left matrix, left factors first, whichever needs fewer multiplications; likewise backward.
 class KroneckerSum final : public Factorization {
  public:
-  /// right: f32 [num_terms, m2, n2]
+  /// right: f32 or f64 [num_terms, m2, n2]
   KroneckerSum(std::unique_ptr<Factorization> left, Tensor right);
 
   Index num_parameters() const override { return left_->num_parameters() + right_.size(); }
-  Index stored_bytes() const override { return left_->stored_bytes() + right_.size_bytes(); }
+  Index stored_bytes() const override { return left_->stored_bytes() + right_.size() * size_of(DType::f32); }
   FactorizationParts parts() const override;
+  std::unique_ptr<Factorization> copy() const override;
+  std::vector<linalg::Parameter> parameters() override;
+  void parameters_changed() override { left_->parameters_changed(); }
   const kernels::KroneckerShape& shape() const { return shape_; }
 
-  /// Multiply-adds per row of a batch.
+  /// Multiply-adds per row of a batch, of `apply` or `apply_adjoint`.
   static double cost_right_first(const kernels::KroneckerShape& shape);
   static double cost_left_first(const kernels::KroneckerShape& shape);
 
@@ -28,13 +42,31 @@ class KroneckerSum final : public Factorization {
   void do_apply(ConstTensorView x, TensorView y, linalg::Write write) const override;
   void do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const override;
   void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const override;
-  void apply_left_first(ConstTensorView x, TensorView y, linalg::Write write) const;
+  void do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                   std::optional<TensorView> dx, linalg::Write write) const override;
+  void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                          std::span<const TensorView> gradients) const override;
+
   bool is_left_first() const;
+  bool is_backward_left_first() const;
+  ConstTensorView right_terms() const { return as_terms(shape_, right_.view()); }
+  ConstTensorView split_rows(ConstTensorView y) const;
+  void gather_strip(std::span<const std::int32_t> ids, TensorView out) const;
+
+  // Left factors first, for a dense left matrix.
+  Tensor stacked_left(DType dtype) const;
+  Tensor transposed_right() const;
+  ConstTensorView split_columns(ConstTensorView x) const;
+  void join_columns(ConstTensorView product, const Tensor& left, TensorView x, linalg::Write write) const;
+  void apply_left_first(ConstTensorView x, TensorView y, linalg::Write write) const;
+  void apply_adjoint_left_first(ConstTensorView y, TensorView x, linalg::Write write) const;
+  void backward_left_first(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                           std::optional<TensorView> dx, linalg::Write write) const;
 
   std::unique_ptr<Factorization> left_;
   Tensor right_;
   kernels::KroneckerShape shape_;
-  mutable Tensor packed_, product_;
+  mutable Tensor packed_, product_, gradient_;
 };
 
 }  // namespace kronlab::decompositions

@@ -5,13 +5,25 @@
 
 namespace kronlab::decompositions {
 
+Tensor as_stored(const Tensor& factor) {
+  Tensor stored = Tensor::uninitialised(DType::f32, factor.shape());
+  convert(factor.view(), stored.view());
+  return stored;
+}
+
+void append_parameters(const std::string& part, Factorization& inside, std::vector<linalg::Parameter>& parameters) {
+  for (const auto& [name, value] : inside.parameters()) parameters.push_back({part + "." + name, value});
+}
+
 Dense::Dense(Tensor weight) : Factorization(weight.rows(), weight.cols()), operator_(std::move(weight)) {}
 
 FactorizationParts Dense::parts() const {
   FactorizationParts parts{"dense", {}, {}, {}};
-  parts.tensors["weight"] = weight().clone();
+  parts.tensors["weight"] = as_stored(weight());
   return parts;
 }
+
+std::unique_ptr<Factorization> Dense::copy() const { return std::make_unique<Dense>(weight().clone()); }
 
 void Dense::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const { operator_.apply(x, y, write); }
 void Dense::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
@@ -20,6 +32,14 @@ void Dense::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write writ
 void Dense::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const { operator_.gather_rows(ids, out); }
 void Dense::do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const {
   operator_.apply_slice(x, first_row, y);
+}
+void Dense::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                        std::optional<TensorView> dx, linalg::Write write) const {
+  operator_.backward(x, dy, gradients, dx, write);
+}
+void Dense::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                               std::span<const TensorView> gradients) const {
+  operator_.backward_gather(ids, dy, gradients);
 }
 
 LowRank::LowRank(Tensor left, Tensor right)
@@ -30,9 +50,22 @@ LowRank::LowRank(Tensor left, Tensor right)
 
 FactorizationParts LowRank::parts() const {
   FactorizationParts parts{"low-rank", {}, {}, {}};
-  parts.tensors["left"] = left_.weight().clone();
-  parts.tensors["right"] = right_.weight().clone();
+  parts.tensors["left"] = as_stored(left_.weight());
+  parts.tensors["right"] = as_stored(right_.weight());
   return parts;
+}
+
+std::unique_ptr<Factorization> LowRank::copy() const {
+  return std::make_unique<LowRank>(left_.weight().clone(), right_.weight().clone());
+}
+
+std::vector<linalg::Parameter> LowRank::parameters() {
+  return {{"left", left_.parameters()[0].value}, {"right", right_.parameters()[0].value}};
+}
+
+void LowRank::parameters_changed() {
+  left_.parameters_changed();
+  right_.parameters_changed();
 }
 
 void LowRank::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
@@ -51,6 +84,25 @@ void LowRank::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) 
   const TensorView inner = resized(scratch_, static_cast<Index>(ids.size()), right_.rows(), out.dtype);
   left_.gather_rows(ids, inner);
   right_.apply_adjoint(inner, out);
+}
+
+void LowRank::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                          std::optional<TensorView> dx, linalg::Write write) const {
+  const TensorView inner = resized(scratch_, x.rows, right_.rows(), x.dtype);
+  right_.apply(x, inner);
+  const TensorView d_inner = resized(gradient_, x.rows, right_.rows(), x.dtype);
+  left_.backward(inner, dy, gradients.first(1), d_inner);
+  right_.backward(x, d_inner, gradients.last(1), dx, write);
+}
+
+/// out = U[ids] V: the gradient of V is U[ids]^T dy, that of y = x V^T at x = dy, dy = U[ids].
+void LowRank::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                                 std::span<const TensorView> gradients) const {
+  const TensorView inner = resized(scratch_, dy.rows, right_.rows(), dy.dtype);
+  left_.gather_rows(ids, inner);
+  right_.backward(dy, inner, gradients.last(1), std::nullopt);
+  right_.apply(dy, inner);
+  left_.backward_gather(ids, inner, gradients.first(1));
 }
 
 }  // namespace kronlab::decompositions

@@ -50,13 +50,35 @@ FactorizationParts Permuted::parts() const {
   return parts;
 }
 
+std::unique_ptr<Factorization> Permuted::copy() const {
+  return std::make_unique<Permuted>(inner_->copy(), rows_, columns_);
+}
+
+std::vector<linalg::Parameter> Permuted::parameters() {
+  std::vector<linalg::Parameter> all;
+  append_parameters("inner", *inner_, all);
+  return all;
+}
+
+ConstTensorView Permuted::gathered(const std::vector<Index>& order, ConstTensorView view, Tensor& scratch) {
+  if (order.empty()) return view;
+  const TensorView moved = resized(scratch, view.rows, view.cols, view.dtype);
+  kernels::permute_columns(order, Move::gather, view, moved, false);
+  return moved;
+}
+
+std::vector<std::int32_t> Permuted::inner_ids(std::span<const std::int32_t> ids) const {
+  std::vector<std::int32_t> inner(ids.begin(), ids.end());
+  if (rows_.empty()) return inner;
+  std::vector<std::int32_t> position(rows_.size());
+  for (std::size_t i = 0; i < rows_.size(); ++i)
+    position[static_cast<std::size_t>(rows_[i])] = static_cast<std::int32_t>(i);
+  for (auto& id : inner) id = position[static_cast<std::size_t>(id)];
+  return inner;
+}
+
 void Permuted::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
-  ConstTensorView in = x;
-  if (!columns_.empty()) {
-    const TensorView gathered = resized(input_, x.rows, x.cols, x.dtype);
-    kernels::permute_columns(columns_, Move::gather, x, gathered, false);
-    in = gathered;
-  }
+  const ConstTensorView in = gathered(columns_, x, input_);
   if (rows_.empty()) return inner_->apply(in, y, write);
   const TensorView out = resized(output_, y.rows, y.cols, y.dtype);
   inner_->apply(in, out);
@@ -64,12 +86,7 @@ void Permuted::do_apply(ConstTensorView x, TensorView y, linalg::Write write) co
 }
 
 void Permuted::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
-  ConstTensorView in = y;
-  if (!rows_.empty()) {
-    const TensorView gathered = resized(output_, y.rows, y.cols, y.dtype);
-    kernels::permute_columns(rows_, Move::gather, y, gathered, false);
-    in = gathered;
-  }
+  const ConstTensorView in = gathered(rows_, y, output_);
   if (columns_.empty()) return inner_->apply_adjoint(in, x, write);
   const TensorView out = resized(input_, x.rows, x.cols, x.dtype);
   inner_->apply_adjoint(in, out);
@@ -77,17 +94,24 @@ void Permuted::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write w
 }
 
 void Permuted::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
-  std::vector<std::int32_t> inner_ids(ids.begin(), ids.end());
-  if (!rows_.empty()) {
-    std::vector<std::int32_t> position(rows_.size());
-    for (std::size_t i = 0; i < rows_.size(); ++i)
-      position[static_cast<std::size_t>(rows_[i])] = static_cast<std::int32_t>(i);
-    for (auto& id : inner_ids) id = position[static_cast<std::size_t>(id)];
-  }
-  if (columns_.empty()) return inner_->gather_rows(inner_ids, out);
-  const TensorView gathered = resized(input_, out.rows, out.cols, out.dtype);
-  inner_->gather_rows(inner_ids, gathered);
-  kernels::permute_columns(columns_, Move::scatter, gathered, out, false);
+  if (columns_.empty()) return inner_->gather_rows(inner_ids(ids), out);
+  const TensorView inner_out = resized(input_, out.rows, out.cols, out.dtype);
+  inner_->gather_rows(inner_ids(ids), inner_out);
+  kernels::permute_columns(columns_, Move::scatter, inner_out, out, false);
+}
+
+void Permuted::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                           std::optional<TensorView> dx, linalg::Write write) const {
+  const ConstTensorView in = gathered(columns_, x, input_), d_out = gathered(rows_, dy, output_);
+  if (!dx || columns_.empty()) return inner_->backward(in, d_out, gradients, dx, write);
+  const TensorView d_in = resized(gradient_, dx->rows, dx->cols, dx->dtype);
+  inner_->backward(in, d_out, gradients, d_in);
+  kernels::permute_columns(columns_, Move::scatter, d_in, *dx, write == linalg::Write::add);
+}
+
+void Permuted::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                                  std::span<const TensorView> gradients) const {
+  inner_->backward_gather(inner_ids(ids), gathered(columns_, dy, input_), gradients);
 }
 
 }  // namespace kronlab::decompositions

@@ -16,16 +16,26 @@ class Permuted final : public Factorization {
   Index num_parameters() const override { return inner_->num_parameters(); }
   Index stored_bytes() const override;
   FactorizationParts parts() const override;
+  std::unique_ptr<Factorization> copy() const override;
+  std::vector<linalg::Parameter> parameters() override;
+  void parameters_changed() override { inner_->parameters_changed(); }
   const Factorization& inner() const { return *inner_; }
 
  private:
   void do_apply(ConstTensorView x, TensorView y, linalg::Write write) const override;
   void do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const override;
   void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const override;
+  void do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                   std::optional<TensorView> dx, linalg::Write write) const override;
+  void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
+                          std::span<const TensorView> gradients) const override;
+  /// `view` with its columns in the inner sequence; itself where the order is the identity.
+  static ConstTensorView gathered(const std::vector<Index>& order, ConstTensorView view, Tensor& scratch);
+  std::vector<std::int32_t> inner_ids(std::span<const std::int32_t> ids) const;
 
   std::unique_ptr<Factorization> inner_;
   std::vector<Index> rows_, columns_;
-  mutable Tensor input_, output_;
+  mutable Tensor input_, output_, gradient_;
 };
 
 /// @throws DataError saying what is not a permutation of 0 .. n-1

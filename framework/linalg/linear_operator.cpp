@@ -72,6 +72,10 @@ void Trainable::backward(ConstTensorView x, ConstTensorView dy, std::span<const 
     KRONLAB_EXPECTS(dx->rows == x.rows && dx->cols == x.cols, "backward of x [{}, {}] into [{}, {}]", x.rows, x.cols, dx->rows, dx->cols);
     expect_types(dy, *dx);
   }
+  if (gradients.empty()) {
+    if (dx) apply_adjoint(dy, *dx, write);
+    return;
+  }
   if (x.rows > 0) do_backward(x, dy, gradients, dx, write);
 }
 
@@ -79,7 +83,7 @@ void Trainable::backward_gather(std::span<const std::int32_t> ids, ConstTensorVi
   KRONLAB_EXPECTS(dy.rows == static_cast<Index>(ids.size()) && dy.cols == cols(), "backward of a gather of {} rows of {}: dy is [{}, {}]",
                   ids.size(), cols(), dy.rows, dy.cols);
   for (const auto id : ids) KRONLAB_EXPECTS(id >= 0 && id < rows(), "row {} of an operator with {} rows", id, rows());
-  if (!ids.empty()) do_backward_gather(ids, dy, gradients);
+  if (!ids.empty() && !gradients.empty()) do_backward_gather(ids, dy, gradients);
 }
 
 DenseOperator::DenseOperator(Tensor weight) : Trainable(weight.rows(), weight.cols()), weight_(std::move(weight)) {

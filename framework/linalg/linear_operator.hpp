@@ -66,6 +66,7 @@ struct Parameter {
 ///
 /// A model holds its operators const, so only who unfreezes an operator (and so owns a copy) can change it. Gradients
 /// lie outside: gradients[i] has the rows and columns of parameters()[i], f32, or f64 where the activations are f64.
+/// No gradients at all mean that the numbers are frozen.
 class Trainable : public LinearOperator {
  public:
   /// All numbers that learn, in a fixed sequence. Call parameters_changed() after writing to them.
@@ -86,6 +87,7 @@ class Trainable : public LinearOperator {
   using LinearOperator::LinearOperator;
 
  private:
+  // gradients is not empty
   virtual void do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                            std::optional<TensorView> dx, Write write) const = 0;
   virtual void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
