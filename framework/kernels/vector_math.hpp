@@ -23,7 +23,7 @@ inline float exponential(float x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const auto exponent = (static_cast<std::int32_t>(n) + 127) << 23;
+  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + 127U) << 23;  // the shift leaves n's low bits
   const float result = p * std::bit_cast<float>(exponent);
   return x < -87.3f ? 0.0f : result;
 }
