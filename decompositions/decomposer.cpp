@@ -77,7 +77,7 @@ std::optional<GroupingProblem> Decomposer::grouping_problem(const std::string&, 
   return std::nullopt;
 }
 
-void Decomposer::expect_moments(const std::string& layer, Index cols, const LayerStatistics& statistics) const {
+void Decomposer::expect_moments(const std::string& layer, Index rows, Index cols, const LayerStatistics& statistics) const {
   const bool has_moments = statistics.input_moments.size() > 0;
   if (needs_input_moments() && !has_moments) {
     throw DataError(fmt::format("layer `{}`: '{}' needs second moments of the layer's inputs: give calibration data",
@@ -85,13 +85,22 @@ void Decomposer::expect_moments(const std::string& layer, Index cols, const Laye
   }
   KRONLAB_EXPECTS(!has_moments || statistics.input_moments.rows() == cols,
                   "moments of {} inputs for a weight of {} columns", statistics.input_moments.rows(), cols);
+  const auto& s = statistics.gradient_moments;
+  if (needed_gradient_moments() != GradientMoments::none && s.size() == 0) {
+    throw DataError(fmt::format("layer `{}`: '{}' needs second moments of the loss gradient in the layer's outputs: give calibration data", layer, kind()));
+  }
+  const bool is_full = s.rows() == rows && s.cols() == rows, is_diagonal = s.rows() == 1 && s.cols() == rows;
+  KRONLAB_EXPECTS(s.size() == 0 || is_full || is_diagonal, "gradient moments [{}, {}] for a weight of {} rows", s.rows(), s.cols(), rows);
+  if (needed_gradient_moments() == GradientMoments::full && !is_full) {
+    throw DataError(fmt::format("layer `{}`: '{}' needs all second moments of the loss gradient, found their diagonal", layer, kind()));
+  }
 }
 
 Decomposition Decomposer::decompose(const std::string& layer, ConstTensorView weight,
                                     const LayerStatistics& statistics) const {
   const auto original = to_matrix<double>(weight);
   expect_finite(layer, original);
-  expect_moments(layer, weight.cols, statistics);
+  expect_moments(layer, weight.rows, weight.cols, statistics);
   Decomposition result = do_decompose(layer, weight, statistics);
   const auto difference = difference_of(original, result.factorization->to_dense().view());
   result.relative_error = relative(squared_norm(difference), squared_norm(original));
@@ -113,7 +122,7 @@ Decomposition Decomposer::decompose(const comm::Communicator& communicator, cons
     Matrix<double> wide(range.size(), cols);
     if (range.size() > 0) convert(own_rows, wide.view());
     expect_finite(layer, wide, range.begin);
-    expect_moments(layer, cols, statistics);
+    expect_moments(layer, rows, cols, statistics);
     return wide;
   });
   Decomposition result = do_decompose_distributed(communicator, layer, original, rows, cols, statistics);

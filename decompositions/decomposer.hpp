@@ -32,6 +32,9 @@ std::string_view to_string(Convergence::Reason reason);
 /// `converged` with iterations and residual where an iterative solver found the triples, else `exact`.
 Convergence convergence_of(const linalg::Svd& svd);
 
+/// What of the second moments S of the loss gradient in a layer's outputs a method asks for.
+enum class GradientMoments { none, diagonal, full };
+
 /// A weight decomposed, and how good it is.
 struct Decomposition {
   std::unique_ptr<Factorization> factorization;
@@ -86,6 +89,8 @@ class Decomposer {
   virtual std::string_view kind() const = 0;
   /// Whether LayerStatistics::input_moments are required.
   virtual bool needs_input_moments() const { return false; }
+  /// Whether LayerStatistics::gradient_moments are required, and which.
+  virtual GradientMoments needed_gradient_moments() const { return GradientMoments::none; }
   /// What a weight of this shape will take, without any weight. @throws ConfigError as `decompose`
   virtual Size size_of(const std::string& layer, Index rows, Index cols) const = 0;
   /// Factors of such a weight that a later stage may decompose again, by name (`wte.left`): children of
@@ -98,7 +103,7 @@ class Decomposer {
   virtual double cost(Index rows, Index cols) const = 0;
 
  private:
-  void expect_moments(const std::string& layer, Index cols, const LayerStatistics& statistics) const;
+  void expect_moments(const std::string& layer, Index rows, Index cols, const LayerStatistics& statistics) const;
   /// Fills factorization, spectrum and convergence.
   virtual Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
                                      const LayerStatistics& statistics) const = 0;
@@ -133,11 +138,20 @@ struct SvdOptions {
 };
 std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options);
 
-/// SVD of W L, times L^-1, with L L^T = C + damping mean(diag C) I: the nearest matrix of that rank in the norm
+/// Whose second moments a whitened SVD weighs errors by.
+enum class Whitening { inputs, two_sided };
+
+/// inputs: SVD of W L, times L^-1, with L L^T = C + damping mean(diag C) I: the nearest matrix of that rank in the norm
 /// tr(dW C dW^T), which is the error of the layer's output (SVD-LLM: Wang et al., 2403.07378).
+/// two-sided: SVD of M^T W L, times M^-T and L^-1, with M M^T = S + gradient_damping mean(diag S) I besides: the nearest in
+/// the norm tr(S dW C dW^T), which stands for the loss to second order where S and C are independent (K-FAC: Martens
+/// and Grosse, 1503.05671).
 struct WhitenedSvdOptions {
   SvdOptions size;
   double damping = 1e-3;
+  Whitening weighting = Whitening::inputs;
+  GradientMoments gradient_moments = GradientMoments::full;  ///< or their diagonal; two-sided only
+  double gradient_damping = 0.1;
 };
 std::unique_ptr<Decomposer> make_whitened_svd_decomposer(const WhitenedSvdOptions& options);
 

@@ -39,7 +39,15 @@ std::unique_ptr<Decomposer> svd(const StrictTable& t) {
 }
 
 std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
-  const WhitenedSvdOptions options{svd_size(t), t.number("damping", WhitenedSvdOptions{}.damping, {.least = 0.0})};
+  WhitenedSvdOptions options;
+  options.size = svd_size(t);
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  if (t.choice("weighting", {"inputs", "two-sided"}, "inputs") == "two-sided") {
+    options.weighting = Whitening::two_sided;
+    options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
+    const bool is_full = t.choice("gradient_moments", {"diagonal", "full"}, "full") == "full";
+    options.gradient_moments = is_full ? GradientMoments::full : GradientMoments::diagonal;
+  }
   return at_place(t, [&] { return make_whitened_svd_decomposer(options); });
 }
 

@@ -89,22 +89,87 @@ class SvdDecomposer final : public LowRankDecomposer {
   }
 };
 
-class WhitenedSvdDecomposer final : public LowRankDecomposer {
- public:
-  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options)
-      : LowRankDecomposer(options.size, "whitened-svd"), damping_(options.damping) {
-    if (!(options.damping >= 0))
-      throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
+Matrix<double> transposed(const Matrix<double>& a) {
+  Matrix<double> result(a.cols(), a.rows());
+  for (Index i = 0; i < a.rows(); ++i) {
+    for (Index j = 0; j < a.cols(); ++j) result(j, i) = a(i, j);
   }
-  bool needs_input_moments() const override { return true; }
+  return result;
+}
+
+/// M with M M^T = S + damping mean(diag S) I: a lower triangle, or the root of a diagonal [1, m].
+class RowScale {
+ public:
+  RowScale(const Matrix<double>& s, GradientMoments kind, double damping) {
+    if (kind == GradientMoments::full) {
+      triangle_ = linalg::damped_cholesky(s, damping);
+      return;
+    }
+    const Index n = s.cols();
+    double mean = 0;
+    const auto diagonal = [&](Index i) { return s.rows() == 1 ? s(0, i) : s(i, i); };
+    for (Index i = 0; i < n; ++i) mean += diagonal(i) / static_cast<double>(n);
+    for (Index i = 0; i < n; ++i) {
+      const double damped = diagonal(i) + damping * mean;
+      if (!(damped > 0) || !std::isfinite(damped)) throw DataError(fmt::format("gradient moments: damped diagonal element {} is {}, expected more than 0", i, damped));
+      roots_.push_back(std::sqrt(damped));
+    }
+  }
+  /// M^T W
+  Matrix<double> applied(const Matrix<double>& w) const {
+    Matrix<double> result(w.rows(), w.cols());
+    if (roots_.empty()) {
+      linalg::gemm(linalg::Transpose::yes, triangle_.view(), linalg::Transpose::no, w.view(), 0.0, result.view());
+    } else {
+      for (Index i = 0; i < w.rows(); ++i) {
+        for (Index j = 0; j < w.cols(); ++j) result(i, j) = roots_[static_cast<std::size_t>(i)] * w(i, j);
+      }
+    }
+    return result;
+  }
+  /// M^-T U
+  Matrix<double> undone(const Matrix<double>& u) const {
+    auto rows = transposed(u);
+    if (roots_.empty()) {
+      linalg::solve_right_lower(triangle_, rows);
+    } else {
+      for (Index k = 0; k < rows.rows(); ++k) {
+        for (Index i = 0; i < rows.cols(); ++i) rows(k, i) /= roots_[static_cast<std::size_t>(i)];
+      }
+    }
+    return transposed(rows);
+  }
 
  private:
-  Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
-                             const LayerStatistics& statistics) const override {
-    const auto l = cholesky(layer, statistics);
-    auto svd =
-        linalg::truncated_svd(whitened(to_matrix<double>(weight), l), truncation(layer, weight.rows, weight.cols));
+  Matrix<double> triangle_;
+  std::vector<double> roots_;
+};
+
+class WhitenedSvdDecomposer final : public LowRankDecomposer {
+ public:
+  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options) : LowRankDecomposer(options.size, "whitened-svd"), options_(options) {
+    if (!(options.damping >= 0)) throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
+    if (!(options.gradient_damping >= 0)) throw ConfigError(fmt::format("whitened-svd: gradient_damping is {}, expected 0 or more", options.gradient_damping));
+  }
+  bool needs_input_moments() const override { return true; }
+  GradientMoments needed_gradient_moments() const override { return is_two_sided() ? options_.gradient_moments : GradientMoments::none; }
+
+ private:
+  bool is_two_sided() const { return options_.weighting == Whitening::two_sided; }
+
+  Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const override {
+    const Index kept = truncation(layer, weight.rows, weight.cols);
+    const auto l = named(layer, [&] { return linalg::damped_cholesky(statistics.input_moments, options_.damping); });
+    const auto white = whitened(to_matrix<double>(weight), l);
+    if (!is_two_sided()) {
+      auto svd = linalg::truncated_svd(white, kept);
+      linalg::solve_right_lower(l, svd.vt);
+      return balanced(svd);
+    }
+    const auto m = named(layer, [&] { return RowScale(statistics.gradient_moments, options_.gradient_moments, options_.gradient_damping); });
+    auto svd = linalg::truncated_svd(m.applied(white), kept);
     linalg::solve_right_lower(l, svd.vt);
+    svd.u = m.undone(svd.u);
     return balanced(svd);
   }
 
@@ -112,17 +177,22 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
   Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
                                          ConstMatrixView<double> own_rows, Index rows, Index cols,
                                          const LayerStatistics& statistics) const override {
+    if (is_two_sided()) throw ConfigError(fmt::format("layer `{}`: whitened-svd with weighting = \"two-sided\" has no distributed form", layer));
     const Index kept = truncation(layer, rows, cols);
-    const auto l = comm::coordinate(communicator, [&] { return cholesky(layer, statistics); });
+    const auto l = comm::coordinate(communicator, [&] {
+      return named(layer, [&] { return linalg::damped_cholesky(statistics.input_moments, options_.damping); });
+    });
     const auto own = whitened(own_rows, l);
     auto svd = linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own, rows, cols), kept);
     linalg::solve_right_lower(l, svd.vt);
     return balanced(svd);
   }
 
-  Matrix<double> cholesky(const std::string& layer, const LayerStatistics& statistics) const {
+  /// The layer's name before the message of a DataError.
+  template <class Work>
+  static auto named(const std::string& layer, Work work) {
     try {
-      return linalg::damped_cholesky(statistics.input_moments, damping_);
+      return work();
     } catch (const DataError& error) {
       throw DataError(fmt::format("layer `{}`: {}", layer, error.what()));
     }
@@ -134,7 +204,7 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
     return product;
   }
 
-  double damping_;
+  WhitenedSvdOptions options_;
 };
 
 }  // namespace
