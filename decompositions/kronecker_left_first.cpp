@@ -82,6 +82,7 @@ void KroneckerSum::join_columns(ConstTensorView product, const Tensor& left, Ten
 
 void KroneckerSum::backward_left_first(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                                        std::optional<TensorView> dx, linalg::Write write) const {
+  KRONLAB_EXPECTS(gradients.size() == 2, "kronecker sum: {} gradients for left and right factors", gradients.size());
   const auto adjoint = adjoint_of(shape_);
   const auto& [num_terms, m1, n1, m2, n2] = shape_;
   const ConstTensorView columns = split_columns(x);

@@ -26,6 +26,11 @@ double right_product(const kernels::KroneckerShape& s, Index left_extent) {
   return static_cast<double>(s.num_terms * left_extent) * static_cast<double>(s.right_rows * s.right_cols);
 }
 
+std::span<const TensorView> gradients_of_left(std::span<const TensorView> gradients) {
+  KRONLAB_EXPECTS(gradients.size() >= 2, "kronecker sum: {} gradients for left and right factors", gradients.size());
+  return gradients.first(gradients.size() - 1);
+}
+
 /// Rows (a, u) of W^, by the row u of the B_k that they need: those of u are the places first[u] to first[u + 1] of
 /// `order`, which holds where each stands among the ids; left_ids holds a, in the same sequence.
 struct RowGroups {
@@ -130,12 +135,13 @@ void KroneckerSum::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Wri
 
 void KroneckerSum::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                                std::optional<TensorView> dx, linalg::Write write) const {
+  const auto d_left = gradients_of_left(gradients);
   if (is_backward_left_first()) return backward_left_first(x, dy, gradients, dx, write);
   const ConstTensorView rows = split_rows(dy);
   const TensorView packed = resized(packed_, rows.rows, left_->cols(), x.dtype);
   kernels::contract_right(shape_, right_terms(), x, packed);
   const TensorView d_packed = resized(gradient_, rows.rows, left_->cols(), x.dtype);
-  left_->backward(packed, rows, gradients.first(gradients.size() - 1), d_packed);
+  left_->backward(packed, rows, d_left, d_packed);
   kernels::contract_right_gradient(shape_, x, d_packed, as_terms(shape_, gradients.back()));
   if (dx) kernels::expand_right(shape_, right_terms(), d_packed, *dx, write == linalg::Write::add);
 }
@@ -169,6 +175,7 @@ void KroneckerSum::gather_strip(std::span<const std::int32_t> ids, TensorView ou
 void KroneckerSum::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                                       std::span<const TensorView> gradients) const {
   const auto& s = shape_;
+  const auto d_left = gradients_of_left(gradients);
   const RowGroups groups(ids, s.right_rows);
   const TensorView factors = resized(packed_, dy.rows, left_->cols(), dy.dtype);
   left_->gather_rows(groups.left_ids, factors);
@@ -190,7 +197,7 @@ void KroneckerSum::do_backward_gather(std::span<const std::int32_t> ids, ConstTe
     kernels::contract_right(single, right_terms().block(0, u * s.right_cols, s.num_terms, s.right_cols), d_out,
                             d_factors.block(first, 0, count, factors.cols));
   });
-  left_->backward_gather(groups.left_ids, d_factors, gradients.first(gradients.size() - 1));
+  left_->backward_gather(groups.left_ids, d_factors, d_left);
 }
 
 }  // namespace kronlab::decompositions

@@ -88,6 +88,7 @@ void LowRank::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) 
 
 void LowRank::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                           std::optional<TensorView> dx, linalg::Write write) const {
+  KRONLAB_EXPECTS(gradients.size() == 2, "low rank: {} gradients for two factors", gradients.size());
   const TensorView inner = resized(scratch_, x.rows, right_.rows(), x.dtype);
   right_.apply(x, inner);
   const TensorView d_inner = resized(gradient_, x.rows, right_.rows(), x.dtype);
@@ -98,6 +99,7 @@ void LowRank::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const
 /// out = U[ids] V: the gradient of V is U[ids]^T dy, that of y = x V^T at x = dy, dy = U[ids].
 void LowRank::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                                  std::span<const TensorView> gradients) const {
+  KRONLAB_EXPECTS(gradients.size() == 2, "low rank: {} gradients for two factors", gradients.size());
   const TensorView inner = resized(scratch_, dy.rows, right_.rows(), dy.dtype);
   left_.gather_rows(ids, inner);
   right_.backward(dy, inner, gradients.last(1), std::nullopt);
