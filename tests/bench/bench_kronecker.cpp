@@ -55,16 +55,22 @@ void time_loops(const kernels::KroneckerShape& s, Index n, DType dtype, int roun
   const auto bytes = static_cast<double>(x.size_bytes() + z.size_bytes());
   const auto moved = static_cast<double>(2 * y.size_bytes());
   const auto view = [](const Tensor& tensor) { return tensor.view(); };
-  report(dtype, "contract_right", median_ms(rounds, [&] { kernels::contract_right(s, view(right), view(x), z.view()); }), bytes);
-  report(dtype, "expand_right", median_ms(rounds, [&] { kernels::expand_right(s, view(right), view(z), x.view(), false); }), bytes);
+  report(dtype, "contract_right",
+         median_ms(rounds, [&] { kernels::contract_right(s, view(right), view(x), z.view()); }), bytes);
+  report(dtype, "expand_right",
+         median_ms(rounds, [&] { kernels::expand_right(s, view(right), view(z), x.view(), false); }), bytes);
   Tensor gradient(dtype == DType::f64 ? DType::f64 : DType::f32, {s.num_terms, s.right_rows * s.right_cols});
-  report(dtype, "contract_right_gradient", median_ms(rounds, [&] { kernels::contract_right_gradient(s, view(x), view(z), gradient.view()); }), bytes);
-  report(dtype, "deinterleave", median_ms(rounds, [&] { kernels::deinterleave(s.right_rows, view(y), w.view()); }), moved);
-  report(dtype, "interleave", median_ms(rounds, [&] { kernels::interleave(s.right_rows, view(w), y.view(), false); }), moved);
+  report(dtype, "contract_right_gradient",
+         median_ms(rounds, [&] { kernels::contract_right_gradient(s, view(x), view(z), gradient.view()); }), bytes);
+  report(dtype, "deinterleave", median_ms(rounds, [&] { kernels::deinterleave(s.right_rows, view(y), w.view()); }),
+         moved);
+  report(dtype, "interleave", median_ms(rounds, [&] { kernels::interleave(s.right_rows, view(w), y.view(), false); }),
+         moved);
 }
 
 void time_layer(const char* name, decompositions::Factorization& layer, Index n, DType dtype, int rounds) {
-  const Tensor x = typed(dtype, {n, layer.cols()}, RandomStream(5)), dy = typed(dtype, {n, layer.rows()}, RandomStream(6));
+  const Tensor x = typed(dtype, {n, layer.cols()}, RandomStream(5)),
+               dy = typed(dtype, {n, layer.rows()}, RandomStream(6));
   Tensor y(dtype, {n, layer.rows()}), dx(dtype, {n, layer.cols()});
   std::vector<Tensor> gradients;
   std::vector<TensorView> views;
@@ -90,7 +96,7 @@ int main(int argc, char** argv) {
   const RandomStream random(3);
   Dense dense(random_tensor({out, in}, random.child(0)));
   KroneckerSum sum(std::make_unique<Dense>(random_tensor({s.left_rows, terms * s.left_cols}, random.child(1))),
-                         random_tensor({terms, m2, n2}, random.child(2)));
+                   random_tensor({terms, m2, n2}, random.child(2)));
   for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
     time_loops(s, n, dtype, static_cast<int>(rounds));
     time_layer("dense", dense, n, dtype, static_cast<int>(rounds));

@@ -26,8 +26,8 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
   all.push_back(
       std::make_unique<LowRank>(random_tensor({12, 3}, random.child(2)), random_tensor({3, 20}, random.child(3))));
   all.push_back(random_kronecker(2, 6, 5, 2, 4, random.child(4)));
-  all.push_back(random_kronecker(3, 3, 20, 4, 1, random.child(5)));  // left factors first
-  all.push_back(random_kronecker(2, 2, 10, 6, 2, random.child(51)));
+  all.push_back(random_kronecker(3, 3, 20, 4, 1, random.child(5)));   // backward through the whole gradient
+  all.push_back(random_kronecker(2, 2, 10, 6, 2, random.child(51)));  // left factors first
   all.push_back(random_kronecker(1, 12, 10, 1, 2, random.child(6)));
   all.push_back(random_kronecker(2, 2, 2, 6, 10, random.child(61)));
   all.push_back(std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(7)),

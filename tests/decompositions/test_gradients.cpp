@@ -100,7 +100,8 @@ BOOST_AUTO_TEST_CASE(every_factor_and_the_input_have_the_gradient_that_differenc
     const auto parameters = w->parameters();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       BOOST_TEST_CONTEXT(w->parts().kind << ": " << parameters[i].name) {
-        BOOST_TEST(relative_difference(found.tensors[i].view(), differences(*parameters[i].value, loss).view()) < tolerance);
+        BOOST_TEST(relative_difference(found.tensors[i].view(), differences(*parameters[i].value, loss).view()) <
+                   tolerance);
       }
     }
   }
@@ -122,7 +123,8 @@ BOOST_AUTO_TEST_CASE(gathered_rows_have_the_gradient_that_differences_show) {
     const auto parameters = w->parameters();
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       BOOST_TEST_CONTEXT(w->parts().kind << ": " << parameters[i].name) {
-        BOOST_TEST(relative_difference(found.tensors[i].view(), differences(*parameters[i].value, loss).view()) < tolerance);
+        BOOST_TEST(relative_difference(found.tensors[i].view(), differences(*parameters[i].value, loss).view()) <
+                   tolerance);
       }
     }
   }
@@ -131,7 +133,8 @@ BOOST_AUTO_TEST_CASE(gathered_rows_have_the_gradient_that_differences_show) {
 BOOST_AUTO_TEST_CASE(single_and_half_precision_give_the_gradient_of_double) {
   constexpr Index n = 70;
   for (const auto& w : examples()) {
-    for (const auto& [type, dx_type] : {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}}) {
+    for (const auto& [type, dx_type] :
+         {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}}) {
       const Tensor x = random_typed(type, n, w->cols(), RandomStream(21));
       const Tensor dy = random_typed(type, n, w->rows(), RandomStream(22));
       const Tensor x_wide = typed(DType::f64, x), dy_wide = typed(DType::f64, dy);
@@ -151,7 +154,8 @@ BOOST_AUTO_TEST_CASE(single_and_half_precision_give_the_gradient_of_double) {
     w->backward_gather(some_ids, dy.view(), found.views);
     w->backward_gather(some_ids, typed(DType::f64, dy).view(), expected.views);
     for (std::size_t i = 0; i < found.tensors.size(); ++i)
-      BOOST_TEST(relative_difference(found.tensors[i].view(), expected.tensors[i].view()) < 3 * bound(DType::f32, 9 * 20));
+      BOOST_TEST(relative_difference(found.tensors[i].view(), expected.tensors[i].view()) <
+                 3 * bound(DType::f32, 9 * 20));
   }
 }
 
@@ -183,7 +187,9 @@ BOOST_AUTO_TEST_CASE(frozen_factors_and_unwanted_inputs_are_left_out) {
     w->backward(x.view(), dy.view(), only.views, std::nullopt);
     w->backward(x.view(), dy.view(), {}, dx_only.view());
     w->backward(x.view(), dy.view(), {}, std::nullopt);
-    w->backward_gather(some_ids, random_typed(DType::f64, static_cast<Index>(some_ids.size()), w->cols(), RandomStream(23)).view(), {});
+    w->backward_gather(
+        some_ids, random_typed(DType::f64, static_cast<Index>(some_ids.size()), w->cols(), RandomStream(23)).view(),
+        {});
     BOOST_TEST(relative_difference(dx_only.view(), dx.view()) < bound(DType::f64, 9 * 20));
     for (std::size_t i = 0; i < all.tensors.size(); ++i) BOOST_TEST(same_bits(only.tensors[i], all.tensors[i]));
   }
@@ -199,8 +205,10 @@ BOOST_AUTO_TEST_CASE(double_gradients_are_bit_equal_for_any_number_of_threads) {
     std::vector<Tensor> dx;
     for (const int count : {1, 2, 3}) {
       omp_set_num_threads(count);
-      w->backward(x.view(), dy.view(), found.emplace_back(*w, DType::f64).views, dx.emplace_back(DType::f64, x.shape()).view());
-      w->backward_gather(some_ids, x.view().block(0, 0, static_cast<Index>(some_ids.size()), w->cols()), found.back().views);
+      w->backward(x.view(), dy.view(), found.emplace_back(*w, DType::f64).views,
+                  dx.emplace_back(DType::f64, x.shape()).view());
+      w->backward_gather(some_ids, x.view().block(0, 0, static_cast<Index>(some_ids.size()), w->cols()),
+                         found.back().views);
       BOOST_TEST(same_bits(dx.back(), dx.front()));
       for (std::size_t i = 0; i < found.back().tensors.size(); ++i)
         BOOST_TEST(same_bits(found.back().tensors[i], found.front().tensors[i]));
@@ -232,7 +240,8 @@ BOOST_AUTO_TEST_CASE(parameters_are_named_by_their_place) {
   for (const auto& [name, value] : examples().back()->parameters()) names.push_back(name);
   BOOST_TEST(names == (std::vector<std::string>{"inner.left.left", "inner.left.right", "inner.right"}));
   names.clear();
-  for (const auto& [name, value] : random_kronecker(2, 6, 5, 2, 4, RandomStream(1))->parameters()) names.push_back(name);
+  for (const auto& [name, value] : random_kronecker(2, 6, 5, 2, 4, RandomStream(1))->parameters())
+    names.push_back(name);
   BOOST_TEST(names == (std::vector<std::string>{"left.weight", "right"}));
 }
 
@@ -245,7 +254,8 @@ BOOST_AUTO_TEST_CASE(factors_in_double_are_applied_in_every_precision_and_stored
     BOOST_TEST(serialise(wide->parts()) == serialise(w->parts()));  // the values are those of floats
     BOOST_TEST(same_bits(wide->to_dense(), w->to_dense()));
     for (const DType type : testing::activation_types) {
-      const Tensor x = random_typed(type, 9, w->cols(), RandomStream(21)), dy = random_typed(type, 9, w->rows(), RandomStream(22));
+      const Tensor x = random_typed(type, 9, w->cols(), RandomStream(21)),
+                   dy = random_typed(type, 9, w->rows(), RandomStream(22));
       Tensor y(type, dy.shape()), y_wide(type, dy.shape()), dx(type, x.shape()), dx_wide(type, x.shape());
       w->apply(x.view(), y.view());
       wide->apply(x.view(), y_wide.view());
@@ -259,7 +269,8 @@ BOOST_AUTO_TEST_CASE(factors_in_double_are_applied_in_every_precision_and_stored
 
 BOOST_AUTO_TEST_CASE(gradients_of_another_number_or_shape_are_refused) {
   for (const auto& w : examples()) {
-    const Tensor x = random_typed(DType::f32, 2, w->cols(), RandomStream(21)), dy = random_typed(DType::f32, 2, w->rows(), RandomStream(22));
+    const Tensor x = random_typed(DType::f32, 2, w->cols(), RandomStream(21)),
+                 dy = random_typed(DType::f32, 2, w->rows(), RandomStream(22));
     const std::vector<std::int32_t> ids{0, 1};
     Gradients found(*w, DType::f32);
     auto fewer = found.views, more = found.views, smaller = found.views;

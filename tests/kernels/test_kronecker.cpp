@@ -15,8 +15,8 @@ using testing::error_of;
 using testing::random_matrix;
 using testing::Strided;
 
-const KroneckerShape shapes[] = {
-    {1, 1, 1, 1, 1}, {1, 3, 5, 2, 4}, {2, 4, 17, 2, 2}, {3, 2, 33, 7, 1}, {4, 8, 16, 4, 3}, {2, 3, 5, 3, 11}};
+const KroneckerShape shapes[] = {{1, 1, 1, 1, 1},  {1, 3, 5, 2, 4},  {2, 4, 17, 2, 2},
+                                 {3, 2, 33, 7, 1}, {4, 8, 16, 4, 3}, {2, 3, 5, 3, 11}};
 const RandomStream seed(21);
 
 struct Types {
@@ -116,7 +116,8 @@ BOOST_AUTO_TEST_CASE(gradients_of_right_factors_are_those_of_the_slow_reference_
             for (Index k = 0; k < s.num_terms; ++k) {
               for (Index j = 0; j < s.left_cols; ++j) {
                 for (Index v = 0; v < s.right_cols; ++v)
-                  expected(k, u * s.right_cols + v) += to(t * s.right_rows + u, k * s.left_cols + j) * from(t, j * s.right_cols + v);
+                  expected(k, u * s.right_cols + v) +=
+                      to(t * s.right_rows + u, k * s.left_cols + j) * from(t, j * s.right_cols + v);
               }
             }
           }
