@@ -22,8 +22,8 @@ struct FactorizationParts {
 
 /// A linear operator stored as factors. Factorizations compose: a leaf is one idea, a combinator wraps any of them.
 ///
-/// Its parameters are called as in its parts: "left", and "inner.left" for those of a factorization inside. Those inside
-/// come first, so a combinator hands on the leading part of its gradients.
+/// Its parameters are called as in its parts: "left", and "inner.left" for those of a factorization inside. Those
+/// inside come first, so a combinator hands on the leading part of its gradients.
 class Factorization : public linalg::Trainable {
  public:
   /// Bytes of everything that must be stored: factors in f32, permutations, scales.
@@ -86,7 +86,6 @@ class LowRank final : public Factorization {
                           std::span<const TensorView> gradients) const override;
 
   linalg::DenseOperator left_, right_;
-  mutable Tensor scratch_, gradient_;
 };
 
 /// A copy in f32: how factors are stored.

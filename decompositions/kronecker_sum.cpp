@@ -26,6 +26,11 @@ double right_product(const kernels::KroneckerShape& s, Index left_extent) {
   return static_cast<double>(s.num_terms * left_extent) * static_cast<double>(s.right_rows * s.right_cols);
 }
 
+std::span<const TensorView> gradients_of_left(std::span<const TensorView> gradients) {
+  KRONLAB_EXPECTS(gradients.size() >= 2, "kronecker sum: {} gradients for left and right factors", gradients.size());
+  return gradients.first(gradients.size() - 1);
+}
+
 /// Rows (a, u) of W^, by the row u of the B_k that they need: those of u are the places first[u] to first[u + 1] of
 /// `order`, which holds where each stands among the ids; left_ids holds a, in the same sequence.
 struct RowGroups {
@@ -88,56 +93,64 @@ double KroneckerSum::cost_left_first(const kernels::KroneckerShape& s) {
   return left_product(s, s.right_cols) + right_product(s, s.left_rows);
 }
 
-// Two products of another shape are not quite as fast: the other sequence must be worth it.
+// Another sequence must be worth it: its products have other shapes and more to move beside them.
 constexpr double worth_it = 0.8;
 
 bool KroneckerSum::is_left_first() const {
-  return dynamic_cast<const Dense*>(left_.get()) && cost_left_first(shape_) < worth_it * cost_right_first(shape_);
-}
-
-/// Gradients of both factors and the input: right first contracts x again, left first multiplies it by A again.
-bool KroneckerSum::is_backward_left_first() const {
-  const double right_first = 2 * left_product(shape_, shape_.right_rows) + 3 * right_product(shape_, shape_.left_cols);
-  const double left_first = 3 * left_product(shape_, shape_.right_cols) + 2 * right_product(shape_, shape_.left_rows);
-  return dynamic_cast<const Dense*>(left_.get()) && left_first < worth_it * right_first;
+  return has_dense_left() && cost_left_first(shape_) < worth_it * cost_right_first(shape_);
 }
 
 void KroneckerSum::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
   if (is_left_first()) return apply_left_first(x, y, write);
-  const TensorView packed = resized(packed_, x.rows * shape_.right_rows, left_->cols(), x.dtype);
-  kernels::contract_right(shape_, right_terms(), x, packed);
-  if (shape_.right_rows == 1) return left_->apply(packed, y, write);
-  const TensorView product = resized(product_, packed.rows, left_->rows(), y.dtype);
-  left_->apply(packed, product);
-  kernels::interleave(shape_.right_rows, product, y, write == linalg::Write::add);
+  const Scratch packed(x.rows * shape_.right_rows, left_->cols(), x.dtype);
+  kernels::contract_right(shape_, right_terms(), x, packed.view());
+  if (shape_.right_rows == 1) return left_->apply(packed.view(), y, write);
+  const Scratch product(x.rows * shape_.right_rows, left_->rows(), y.dtype);
+  left_->apply(packed.view(), product.view());
+  kernels::interleave(shape_.right_rows, product.view(), y, write == linalg::Write::add);
 }
 
-/// dy as rows (t, u) of the left matrix: w of `interleave`.
-ConstTensorView KroneckerSum::split_rows(ConstTensorView y) const {
+ConstTensorView KroneckerSum::split_rows(ConstTensorView y, Scratch& scratch) const {
   if (shape_.right_rows == 1) return y;
-  const TensorView rows = resized(product_, y.rows * shape_.right_rows, shape_.left_rows, y.dtype);
-  kernels::deinterleave(shape_.right_rows, y, rows);
-  return rows;
+  scratch = Scratch(y.rows * shape_.right_rows, shape_.left_rows, y.dtype);
+  kernels::deinterleave(shape_.right_rows, y, scratch.view());
+  return scratch.view();
 }
 
 void KroneckerSum::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
   if (is_left_first()) return apply_adjoint_left_first(y, x, write);
-  const ConstTensorView rows = split_rows(y);
-  const TensorView packed = resized(packed_, rows.rows, left_->cols(), y.dtype);
-  left_->apply_adjoint(rows, packed);
-  kernels::expand_right(shape_, right_terms(), packed, x, write == linalg::Write::add);
+  Scratch split;
+  const ConstTensorView rows = split_rows(y, split);
+  const Scratch packed(rows.rows, left_->cols(), y.dtype);
+  left_->apply_adjoint(rows, packed.view());
+  kernels::expand_right(shape_, right_terms(), packed.view(), x, write == linalg::Write::add);
 }
 
+/// By the way with the fewest multiplications. With the batch much larger than the factors, these count: right first
+/// contracts x again, multiplies for A and for x, and contracts and expands; left first multiplies by A again as well;
+/// the whole gradient dy^T x needs one product for both factors and the adjoint for x.
 void KroneckerSum::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                                std::optional<TensorView> dx, linalg::Write write) const {
-  if (is_backward_left_first()) return backward_left_first(x, dy, gradients, dx, write);
-  const ConstTensorView rows = split_rows(dy);
-  const TensorView packed = resized(packed_, rows.rows, left_->cols(), x.dtype);
-  kernels::contract_right(shape_, right_terms(), x, packed);
-  const TensorView d_packed = resized(gradient_, rows.rows, left_->cols(), x.dtype);
-  left_->backward(packed, rows, gradients.first(gradients.size() - 1), d_packed);
-  kernels::contract_right_gradient(shape_, x, d_packed, as_terms(shape_, gradients.back()));
-  if (dx) kernels::expand_right(shape_, right_terms(), d_packed, *dx, write == linalg::Write::add);
+  const auto& s = shape_;
+  const double right_first = 2 * left_product(s, s.right_rows) + 3 * right_product(s, s.left_cols);
+  const double left_first = 3 * left_product(s, s.right_cols) + 2 * right_product(s, s.left_rows);
+  const double whole =
+      static_cast<double>(rows()) * static_cast<double>(cols()) + std::min(cost_right_first(s), cost_left_first(s));
+  const double best = has_dense_left() ? std::min(left_first, whole) : right_first;
+  if (best >= worth_it * right_first) return backward_right_first(x, dy, gradients, dx, write);
+  left_first < whole ? backward_left_first(x, dy, gradients, dx, write) : backward_whole(x, dy, gradients, dx, write);
+}
+
+void KroneckerSum::backward_right_first(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                                        std::optional<TensorView> dx, linalg::Write write) const {
+  const auto d_left = gradients_of_left(gradients);
+  Scratch split;
+  const ConstTensorView rows = split_rows(dy, split);
+  const Scratch packed(rows.rows, left_->cols(), x.dtype), d_packed(rows.rows, left_->cols(), x.dtype);
+  kernels::contract_right(shape_, right_terms(), x, packed.view());
+  left_->backward(packed.view(), rows, d_left, d_packed.view());
+  kernels::contract_right_gradient(shape_, x, d_packed.view(), as_terms(shape_, gradients.back()));
+  if (dx) kernels::expand_right(shape_, right_terms(), d_packed.view(), *dx, write == linalg::Write::add);
 }
 
 /// Row (a, u) of W^ is Σ_k A_k[a, :] ⊗ B_k[u, :]: the expansion of A's row a by the single row u of each B_k.
@@ -152,35 +165,43 @@ void KroneckerSum::do_gather_rows(std::span<const std::int32_t> ids, TensorView 
 void KroneckerSum::gather_strip(std::span<const std::int32_t> ids, TensorView out) const {
   const auto& s = shape_;
   const RowGroups groups(ids, s.right_rows);
-  const TensorView factors = resized(packed_, out.rows, left_->cols(), out.dtype);
+  const Scratch left_rows(out.rows, left_->cols(), out.dtype);
+  const TensorView factors = left_rows.view();
   left_->gather_rows(groups.left_ids, factors);
   const kernels::KroneckerShape single{s.num_terms, 1, s.left_cols, 1, s.right_cols};
   if (s.right_rows == 1) return kernels::expand_right(single, right_terms(), factors, out, false);
-  const TensorView expanded = resized(product_, out.rows, out.cols, out.dtype);
+  const Scratch sorted(out.rows, out.cols, out.dtype);
+  const TensorView expanded = sorted.view();
   groups.for_each([&](Index u, Index first, Index count) {
     kernels::expand_right(single, right_terms().block(0, u * s.right_cols, s.num_terms, s.right_cols),
-                          factors.block(first, 0, count, factors.cols), expanded.block(first, 0, count, out.cols), false);
+                          factors.block(first, 0, count, factors.cols), expanded.block(first, 0, count, out.cols),
+                          false);
   });
   for (Index i = 0; i < out.rows; ++i) {
-    convert(expanded.block(i, 0, 1, out.cols), out.block(static_cast<Index>(groups.order[static_cast<std::size_t>(i)]), 0, 1, out.cols));
+    convert(expanded.block(i, 0, 1, out.cols),
+            out.block(static_cast<Index>(groups.order[static_cast<std::size_t>(i)]), 0, 1, out.cols));
   }
 }
 
 void KroneckerSum::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                                       std::span<const TensorView> gradients) const {
   const auto& s = shape_;
+  const auto d_left = gradients_of_left(gradients);
   const RowGroups groups(ids, s.right_rows);
-  const TensorView factors = resized(packed_, dy.rows, left_->cols(), dy.dtype);
+  const Scratch left_rows(dy.rows, left_->cols(), dy.dtype), d_left_rows(dy.rows, left_->cols(), dy.dtype);
+  const TensorView factors = left_rows.view(), d_factors = d_left_rows.view();
   left_->gather_rows(groups.left_ids, factors);
+  Scratch sorted;
   ConstTensorView d_rows = dy;
   if (s.right_rows > 1) {
-    const TensorView moved = resized(product_, dy.rows, dy.cols, dy.dtype);
+    sorted = Scratch(dy.rows, dy.cols, dy.dtype);
+    const TensorView moved = sorted.view();
     for (Index i = 0; i < dy.rows; ++i) {
-      convert(dy.block(static_cast<Index>(groups.order[static_cast<std::size_t>(i)]), 0, 1, dy.cols), moved.block(i, 0, 1, dy.cols));
+      convert(dy.block(static_cast<Index>(groups.order[static_cast<std::size_t>(i)]), 0, 1, dy.cols),
+              moved.block(i, 0, 1, dy.cols));
     }
     d_rows = moved;
   }
-  const TensorView d_factors = resized(gradient_, dy.rows, left_->cols(), dy.dtype);
   const TensorView d_right = as_terms(s, gradients.back());
   const kernels::KroneckerShape single{s.num_terms, 1, s.left_cols, 1, s.right_cols};
   groups.for_each([&](Index u, Index first, Index count) {
@@ -190,7 +211,7 @@ void KroneckerSum::do_backward_gather(std::span<const std::int32_t> ids, ConstTe
     kernels::contract_right(single, right_terms().block(0, u * s.right_cols, s.num_terms, s.right_cols), d_out,
                             d_factors.block(first, 0, count, factors.cols));
   });
-  left_->backward_gather(groups.left_ids, d_factors, gradients.first(gradients.size() - 1));
+  left_->backward_gather(groups.left_ids, d_factors, d_left);
 }
 
 }  // namespace kronlab::decompositions

@@ -2,6 +2,7 @@
 
 #include "decompositions/factorization.hpp"
 #include "framework/kernels/kronecker.hpp"
+#include "framework/tensor/scratch.hpp"
 
 namespace kronlab::decompositions {
 
@@ -9,9 +10,10 @@ namespace kronlab::decompositions {
 /// @pre contiguous
 template <class View>
 View as_terms(const kernels::KroneckerShape& shape, View right) {
-  KRONLAB_EXPECTS(right.rows == shape.num_terms * shape.right_rows && right.cols == shape.right_cols && right.stride == right.cols,
-                  "right factors of {} terms, {} x {}, are [{}, {}] with rows {} apart", shape.num_terms, shape.right_rows,
-                  shape.right_cols, right.rows, right.cols, right.stride);
+  KRONLAB_EXPECTS(
+      right.rows == shape.num_terms * shape.right_rows && right.cols == shape.right_cols && right.stride == right.cols,
+      "right factors of {} terms, {} x {}, are [{}, {}] with rows {} apart", shape.num_terms, shape.right_rows,
+      shape.right_cols, right.rows, right.cols, right.stride);
   right.rows = shape.num_terms, right.cols = right.stride = shape.right_rows * shape.right_cols;
   return right;
 }
@@ -47,26 +49,31 @@ class KroneckerSum final : public Factorization {
   void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                           std::span<const TensorView> gradients) const override;
 
-  bool is_left_first() const;
-  bool is_backward_left_first() const;
+  /// The right factors as kernels take them: [num_terms, m2 n2].
   ConstTensorView right_terms() const { return as_terms(shape_, right_.view()); }
-  ConstTensorView split_rows(ConstTensorView y) const;
+  bool has_dense_left() const { return dynamic_cast<const Dense*>(left_.get()) != nullptr; }
+  bool is_left_first() const;
+  /// y as rows (t, u), which the left matrix takes: y itself where m2 = 1.
+  ConstTensorView split_rows(ConstTensorView y, Scratch& scratch) const;
   void gather_strip(std::span<const std::int32_t> ids, TensorView out) const;
+  void backward_right_first(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                            std::optional<TensorView> dx, linalg::Write write) const;
 
-  // Left factors first, for a dense left matrix.
+  // For a dense left matrix.
   Tensor stacked_left(DType dtype) const;
   Tensor transposed_right() const;
-  ConstTensorView split_columns(ConstTensorView x) const;
+  ConstTensorView split_columns(ConstTensorView x, Scratch& scratch) const;
   void join_columns(ConstTensorView product, const Tensor& left, TensorView x, linalg::Write write) const;
   void apply_left_first(ConstTensorView x, TensorView y, linalg::Write write) const;
   void apply_adjoint_left_first(ConstTensorView y, TensorView x, linalg::Write write) const;
   void backward_left_first(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                            std::optional<TensorView> dx, linalg::Write write) const;
+  void backward_whole(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                      std::optional<TensorView> dx, linalg::Write write) const;
 
   std::unique_ptr<Factorization> left_;
   Tensor right_;
   kernels::KroneckerShape shape_;
-  mutable Tensor packed_, product_, gradient_;
 };
 
 }  // namespace kronlab::decompositions

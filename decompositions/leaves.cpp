@@ -69,40 +69,41 @@ void LowRank::parameters_changed() {
 }
 
 void LowRank::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
-  const TensorView inner = resized(scratch_, x.rows, right_.rows(), x.dtype);
-  right_.apply(x, inner);
-  left_.apply(inner, y, write);
+  const Scratch inner(x.rows, right_.rows(), x.dtype);
+  right_.apply(x, inner.view());
+  left_.apply(inner.view(), y, write);
 }
 
 void LowRank::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
-  const TensorView inner = resized(scratch_, y.rows, right_.rows(), y.dtype);
-  left_.apply_adjoint(y, inner);
-  right_.apply_adjoint(inner, x, write);
+  const Scratch inner(y.rows, right_.rows(), y.dtype);
+  left_.apply_adjoint(y, inner.view());
+  right_.apply_adjoint(inner.view(), x, write);
 }
 
 void LowRank::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
-  const TensorView inner = resized(scratch_, static_cast<Index>(ids.size()), right_.rows(), out.dtype);
-  left_.gather_rows(ids, inner);
-  right_.apply_adjoint(inner, out);
+  const Scratch inner(out.rows, right_.rows(), out.dtype);
+  left_.gather_rows(ids, inner.view());
+  right_.apply_adjoint(inner.view(), out);
 }
 
 void LowRank::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                           std::optional<TensorView> dx, linalg::Write write) const {
-  const TensorView inner = resized(scratch_, x.rows, right_.rows(), x.dtype);
-  right_.apply(x, inner);
-  const TensorView d_inner = resized(gradient_, x.rows, right_.rows(), x.dtype);
-  left_.backward(inner, dy, gradients.first(1), d_inner);
-  right_.backward(x, d_inner, gradients.last(1), dx, write);
+  KRONLAB_EXPECTS(gradients.size() == 2, "low rank: {} gradients for two factors", gradients.size());
+  const Scratch inner(x.rows, right_.rows(), x.dtype), d_inner(x.rows, right_.rows(), x.dtype);
+  right_.apply(x, inner.view());
+  left_.backward(inner.view(), dy, gradients.first(1), d_inner.view());
+  right_.backward(x, d_inner.view(), gradients.last(1), dx, write);
 }
 
 /// out = U[ids] V: the gradient of V is U[ids]^T dy, that of y = x V^T at x = dy, dy = U[ids].
 void LowRank::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                                  std::span<const TensorView> gradients) const {
-  const TensorView inner = resized(scratch_, dy.rows, right_.rows(), dy.dtype);
-  left_.gather_rows(ids, inner);
-  right_.backward(dy, inner, gradients.last(1), std::nullopt);
-  right_.apply(dy, inner);
-  left_.backward_gather(ids, inner, gradients.first(1));
+  KRONLAB_EXPECTS(gradients.size() == 2, "low rank: {} gradients for two factors", gradients.size());
+  const Scratch inner(dy.rows, right_.rows(), dy.dtype);
+  left_.gather_rows(ids, inner.view());
+  right_.backward(dy, inner.view(), gradients.last(1), std::nullopt);
+  right_.apply(dy, inner.view());
+  left_.backward_gather(ids, inner.view(), gradients.first(1));
 }
 
 }  // namespace kronlab::decompositions

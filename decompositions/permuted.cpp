@@ -16,6 +16,14 @@ Tensor as_tensor(const std::vector<Index>& order) {
   return tensor;
 }
 
+/// `view` with its columns in the inner sequence; itself where the order is the identity.
+ConstTensorView gathered(const std::vector<Index>& order, ConstTensorView view, Scratch& scratch) {
+  if (order.empty()) return view;
+  scratch = Scratch(view.rows, view.cols, view.dtype);
+  kernels::permute_columns(order, Move::gather, view, scratch.view(), false);
+  return scratch.view();
+}
+
 }  // namespace
 
 void expect_permutation(const std::vector<Index>& order, Index n, const char* what) {
@@ -60,13 +68,6 @@ std::vector<linalg::Parameter> Permuted::parameters() {
   return all;
 }
 
-ConstTensorView Permuted::gathered(const std::vector<Index>& order, ConstTensorView view, Tensor& scratch) {
-  if (order.empty()) return view;
-  const TensorView moved = resized(scratch, view.rows, view.cols, view.dtype);
-  kernels::permute_columns(order, Move::gather, view, moved, false);
-  return moved;
-}
-
 std::vector<std::int32_t> Permuted::inner_ids(std::span<const std::int32_t> ids) const {
   std::vector<std::int32_t> inner(ids.begin(), ids.end());
   if (rows_.empty()) return inner;
@@ -78,40 +79,44 @@ std::vector<std::int32_t> Permuted::inner_ids(std::span<const std::int32_t> ids)
 }
 
 void Permuted::do_apply(ConstTensorView x, TensorView y, linalg::Write write) const {
-  const ConstTensorView in = gathered(columns_, x, input_);
+  Scratch moved;
+  const ConstTensorView in = gathered(columns_, x, moved);
   if (rows_.empty()) return inner_->apply(in, y, write);
-  const TensorView out = resized(output_, y.rows, y.cols, y.dtype);
-  inner_->apply(in, out);
-  kernels::permute_columns(rows_, Move::scatter, out, y, write == linalg::Write::add);
+  const Scratch out(y.rows, y.cols, y.dtype);
+  inner_->apply(in, out.view());
+  kernels::permute_columns(rows_, Move::scatter, out.view(), y, write == linalg::Write::add);
 }
 
 void Permuted::do_apply_adjoint(ConstTensorView y, TensorView x, linalg::Write write) const {
-  const ConstTensorView in = gathered(rows_, y, output_);
+  Scratch moved;
+  const ConstTensorView in = gathered(rows_, y, moved);
   if (columns_.empty()) return inner_->apply_adjoint(in, x, write);
-  const TensorView out = resized(input_, x.rows, x.cols, x.dtype);
-  inner_->apply_adjoint(in, out);
-  kernels::permute_columns(columns_, Move::scatter, out, x, write == linalg::Write::add);
+  const Scratch out(x.rows, x.cols, x.dtype);
+  inner_->apply_adjoint(in, out.view());
+  kernels::permute_columns(columns_, Move::scatter, out.view(), x, write == linalg::Write::add);
 }
 
 void Permuted::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
   if (columns_.empty()) return inner_->gather_rows(inner_ids(ids), out);
-  const TensorView inner_out = resized(input_, out.rows, out.cols, out.dtype);
-  inner_->gather_rows(inner_ids(ids), inner_out);
-  kernels::permute_columns(columns_, Move::scatter, inner_out, out, false);
+  const Scratch inner_out(out.rows, out.cols, out.dtype);
+  inner_->gather_rows(inner_ids(ids), inner_out.view());
+  kernels::permute_columns(columns_, Move::scatter, inner_out.view(), out, false);
 }
 
 void Permuted::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                            std::optional<TensorView> dx, linalg::Write write) const {
-  const ConstTensorView in = gathered(columns_, x, input_), d_out = gathered(rows_, dy, output_);
+  Scratch moved_x, moved_dy;
+  const ConstTensorView in = gathered(columns_, x, moved_x), d_out = gathered(rows_, dy, moved_dy);
   if (!dx || columns_.empty()) return inner_->backward(in, d_out, gradients, dx, write);
-  const TensorView d_in = resized(gradient_, dx->rows, dx->cols, dx->dtype);
-  inner_->backward(in, d_out, gradients, d_in);
-  kernels::permute_columns(columns_, Move::scatter, d_in, *dx, write == linalg::Write::add);
+  const Scratch d_in(dx->rows, dx->cols, dx->dtype);
+  inner_->backward(in, d_out, gradients, d_in.view());
+  kernels::permute_columns(columns_, Move::scatter, d_in.view(), *dx, write == linalg::Write::add);
 }
 
 void Permuted::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                                   std::span<const TensorView> gradients) const {
-  inner_->backward_gather(inner_ids(ids), gathered(columns_, dy, input_), gradients);
+  Scratch moved;
+  inner_->backward_gather(inner_ids(ids), gathered(columns_, dy, moved), gradients);
 }
 
 }  // namespace kronlab::decompositions

@@ -29,13 +29,10 @@ class Permuted final : public Factorization {
                    std::optional<TensorView> dx, linalg::Write write) const override;
   void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                           std::span<const TensorView> gradients) const override;
-  /// `view` with its columns in the inner sequence; itself where the order is the identity.
-  static ConstTensorView gathered(const std::vector<Index>& order, ConstTensorView view, Tensor& scratch);
   std::vector<std::int32_t> inner_ids(std::span<const std::int32_t> ids) const;
 
   std::unique_ptr<Factorization> inner_;
   std::vector<Index> rows_, columns_;
-  mutable Tensor input_, output_, gradient_;
 };
 
 /// @throws DataError saying what is not a permutation of 0 .. n-1

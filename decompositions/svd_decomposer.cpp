@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "decompositions/decomposer.hpp"
@@ -190,7 +191,7 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
 
   /// The layer's name before the message of a DataError.
   template <class Work>
-  static auto named(const std::string& layer, Work work) {
+  static std::invoke_result_t<Work> named(const std::string& layer, Work work) {
     try {
       return work();
     } catch (const DataError& error) {

@@ -37,10 +37,14 @@ void for_pair(ConstTensorView from, TensorView to, Body body) {
 template <class Body>
 void for_inner(Index inner, Body body) {
   switch (inner) {
-    case 1: return body(std::integral_constant<Index, 1>());
-    case 2: return body(std::integral_constant<Index, 2>());
-    case 4: return body(std::integral_constant<Index, 4>());
-    default: return body(std::integral_constant<Index, 0>());
+    case 1:
+      return body(std::integral_constant<Index, 1>());
+    case 2:
+      return body(std::integral_constant<Index, 2>());
+    case 4:
+      return body(std::integral_constant<Index, 4>());
+    default:
+      return body(std::integral_constant<Index, 0>());
   }
 }
 
@@ -79,7 +83,8 @@ void join_row(const In* in, Index stride, Index n, Index inner, Out* out, bool a
 
 /// z[u, (k, j)] of one row of x, split into columns: [n2, n1].
 template <Index Cols, class Real, class T>
-void contract_row(const KroneckerShape& s, const Real* right, const Real* columns, T* out, Index stride, Real* sum) {
+void contract_row(const KroneckerShape& s, const Real* right, const Real* columns, T* out, Index stride, Real* sum,
+                  bool add) {
   const Index n1 = s.left_cols;
   for (Index u = 0; u < s.right_rows; ++u) {
     for (Index k = 0; k < s.num_terms; ++k) {
@@ -88,15 +93,12 @@ void contract_row(const KroneckerShape& s, const Real* right, const Real* column
       if constexpr (Cols > 0) {
         Real f[Cols];
         std::copy_n(factors, Cols, f);
-        Real* result = sum;
-        if constexpr (std::is_same_v<T, Real>) result = target;
 #pragma omp simd
         for (Index j = 0; j < n1; ++j) {
           Real value = 0;
           for (Index v = 0; v < Cols; ++v) value += f[v] * columns[v * n1 + j];
-          result[j] = value;
+          sum[j] = value;
         }
-        if constexpr (std::is_same_v<T, Real>) continue;
       } else {
         std::fill_n(sum, n1, Real{0});
         for (Index v = 0; v < s.right_cols; ++v) {
@@ -106,7 +108,11 @@ void contract_row(const KroneckerShape& s, const Real* right, const Real* column
           for (Index j = 0; j < n1; ++j) sum[j] += factor * column[j];
         }
       }
-      for (Index j = 0; j < n1; ++j) target[j] = static_cast<T>(sum[j]);
+      if (add) {
+        for (Index j = 0; j < n1; ++j) put(target[j], sum[j], true);
+      } else {
+        for (Index j = 0; j < n1; ++j) target[j] = static_cast<T>(sum[j]);
+      }
     }
   }
 }
@@ -166,10 +172,12 @@ void add_products(const T* dz, const Real* columns, Index n1, Index n2, Real* su
   }
 }
 
-void expect_shapes(const char* what, const KroneckerShape& s, ConstTensorView right, ConstTensorView x, ConstTensorView z) {
-  KRONLAB_EXPECTS(x.cols == s.left_cols * s.right_cols && z.rows == x.rows * s.right_rows && z.cols == s.num_terms * s.left_cols &&
-                      right.rows == s.num_terms && right.cols == s.right_rows * s.right_cols,
-                  "{}: right [{}, {}], x [{}, {}], z [{}, {}]", what, right.rows, right.cols, x.rows, x.cols, z.rows, z.cols);
+void expect_shapes(const char* what, const KroneckerShape& s, ConstTensorView right, ConstTensorView x,
+                   ConstTensorView z) {
+  KRONLAB_EXPECTS(
+      x.cols == s.left_cols * s.right_cols && z.rows == x.rows * s.right_rows && z.cols == s.num_terms * s.left_cols &&
+          right.rows == s.num_terms && right.cols == s.right_rows * s.right_cols,
+      "{}: right [{}, {}], x [{}, {}], z [{}, {}]", what, right.rows, right.cols, x.rows, x.cols, z.rows, z.cols);
 }
 
 template <class Real>
@@ -179,7 +187,7 @@ std::vector<Real> buffer(Index size) {
 
 }  // namespace
 
-void contract_right(const KroneckerShape& s, ConstTensorView right, ConstTensorView x, TensorView z) {
+void contract_right(const KroneckerShape& s, ConstTensorView right, ConstTensorView x, TensorView z, bool add) {
   expect_shapes("contract", s, right, x, z);
   for_activation_type(x.dtype, [&]<class T>(T) {
     using Real = compute_t<T>;
@@ -189,11 +197,13 @@ void contract_right(const KroneckerShape& s, ConstTensorView right, ConstTensorV
     for_inner(s.right_cols, [&](auto inner) {
 #pragma omp parallel
       {
-        auto columns = buffer<Real>(x.cols), sum = buffer<Real>(s.left_cols);  // x[t] as [n2, n1], so that loops run over n1
+        auto columns = buffer<Real>(x.cols),
+             sum = buffer<Real>(s.left_cols);  // x[t] as [n2, n1], so that loops run over n1
 #pragma omp for schedule(static)
         for (Index t = 0; t < x.rows; ++t) {
           split_row<inner.value>(&in(t, 0), s.left_cols, s.right_cols, columns.data(), s.left_cols);
-          contract_row<inner.value>(s, b.data(), columns.data(), &out(t * s.right_rows, 0), out.stride, sum.data());
+          contract_row<inner.value>(s, b.data(), columns.data(), &out(t * s.right_rows, 0), out.stride, sum.data(),
+                                    add);
         }
       }
     });
@@ -221,8 +231,10 @@ void expand_right(const KroneckerShape& s, ConstTensorView right, ConstTensorVie
 
 void contract_right_gradient(const KroneckerShape& s, ConstTensorView x, ConstTensorView dz, TensorView d_right) {
   expect_shapes("gradient of contract", s, d_right, x, dz);
-  KRONLAB_EXPECTS(d_right.dtype == DType::f32 || d_right.dtype == DType::f64, "a gradient of type {}", to_string(d_right.dtype));
-  constexpr Index strip = 64, num_strips = 64;  // rows in a strip, strips at a time; fixed, whatever the number of threads
+  KRONLAB_EXPECTS(d_right.dtype == DType::f32 || d_right.dtype == DType::f64, "a gradient of type {}",
+                  to_string(d_right.dtype));
+  constexpr Index strip = 64,
+                  num_strips = 64;  // rows in a strip, strips at a time; fixed, whatever the number of threads
   const Index size = s.num_terms * s.right_rows * s.right_cols;
   auto total = buffer<double>(size);
   for_activation_type(x.dtype, [&]<class T>(T) {
@@ -263,28 +275,32 @@ void contract_right_gradient(const KroneckerShape& s, ConstTensorView x, ConstTe
 }
 
 void interleave(Index inner, ConstTensorView w, TensorView y, bool add) {
-  KRONLAB_EXPECTS(w.rows == y.rows * inner && y.cols == w.cols * inner, "interleave [{}, {}] by {} into [{}, {}]", w.rows, w.cols, inner, y.rows, y.cols);
+  KRONLAB_EXPECTS(w.rows == y.rows * inner && y.cols == w.cols * inner, "interleave [{}, {}] by {} into [{}, {}]",
+                  w.rows, w.cols, inner, y.rows, y.cols);
   for_pair(w, y, [&](auto in, auto out) {
     for_inner(inner, [&](auto known) {
 #pragma omp parallel for schedule(static)
-      for (Index t = 0; t < y.rows; ++t) join_row<known.value>(&in(t * inner, 0), in.stride, w.cols, inner, &out(t, 0), add);
+      for (Index t = 0; t < y.rows; ++t)
+        join_row<known.value>(&in(t * inner, 0), in.stride, w.cols, inner, &out(t, 0), add);
     });
   });
 }
 
 void deinterleave(Index inner, ConstTensorView y, TensorView w) {
-  KRONLAB_EXPECTS(w.rows == y.rows * inner && y.cols == w.cols * inner, "deinterleave [{}, {}] by {} into [{}, {}]", y.rows, y.cols, inner, w.rows, w.cols);
+  KRONLAB_EXPECTS(w.rows == y.rows * inner && y.cols == w.cols * inner, "deinterleave [{}, {}] by {} into [{}, {}]",
+                  y.rows, y.cols, inner, w.rows, w.cols);
   for_pair(y, w, [&](auto in, auto out) {
     for_inner(inner, [&](auto known) {
 #pragma omp parallel for schedule(static)
-      for (Index t = 0; t < y.rows; ++t) split_row<known.value>(&in(t, 0), w.cols, inner, &out(t * inner, 0), out.stride);
+      for (Index t = 0; t < y.rows; ++t)
+        split_row<known.value>(&in(t, 0), w.cols, inner, &out(t * inner, 0), out.stride);
     });
   });
 }
 
 void permute_columns(std::span<const Index> order, Move move, ConstTensorView x, TensorView y, bool add) {
-  KRONLAB_EXPECTS(x.rows == y.rows && x.cols == y.cols && static_cast<Index>(order.size()) == x.cols, "permute [{}, {}] by {} into [{}, {}]",
-                  x.rows, x.cols, order.size(), y.rows, y.cols);
+  KRONLAB_EXPECTS(x.rows == y.rows && x.cols == y.cols && static_cast<Index>(order.size()) == x.cols,
+                  "permute [{}, {}] by {} into [{}, {}]", x.rows, x.cols, order.size(), y.rows, y.cols);
   for_pair(x, y, [&](auto in, auto out) {
 #pragma omp parallel for schedule(static)
     for (Index t = 0; t < x.rows; ++t) {

@@ -18,9 +18,10 @@ struct KroneckerShape {
 // Right factors are [num_terms, m2 n2], f32 or f64, and are rounded to the type that is computed in: double for f64
 // activations, else float32.
 
-/// z[(t, u), (k, j)] = Σ_s B_k[u, s] x[t, (j, s)]: the right factors applied first.
+/// z[(t, u), (k, j)] (+)= Σ_s B_k[u, s] x[t, (j, s)]: the right factors applied first.
 /// x: [n, n1 n2] and z: [n m2, num_terms n1] of one type
-void contract_right(const KroneckerShape& shape, ConstTensorView right, ConstTensorView x, TensorView z);
+void contract_right(const KroneckerShape& shape, ConstTensorView right, ConstTensorView x, TensorView z,
+                    bool add = false);
 
 /// x[t, (j, s)] (+)= Σ_k Σ_u B_k[u, s] z[(t, u), (k, j)]: the adjoint of contract_right. Types may be (bf16, f32).
 void expand_right(const KroneckerShape& shape, ConstTensorView right, ConstTensorView z, TensorView x, bool add);

@@ -15,6 +15,11 @@ void expect_types(ConstTensorView from, ConstTensorView to) {
   KRONLAB_EXPECTS(same || widening, "no application from {} to {}", to_string(from.dtype), to_string(to.dtype));
 }
 
+void expect_gradient_of(const DenseOperator& weight, std::span<const TensorView> gradients) {
+  KRONLAB_EXPECTS(gradients.size() == 1 && gradients[0].rows == weight.rows() && gradients[0].cols == weight.cols(),
+                  "{} gradients for one weight [{}, {}], or of another shape", gradients.size(), weight.rows(), weight.cols());
+}
+
 }  // namespace
 
 LinearOperator::LinearOperator(Index rows, Index cols) : rows_(rows), cols_(cols) {
@@ -121,11 +126,13 @@ void DenseOperator::do_gather_rows(std::span<const std::int32_t> ids, TensorView
 
 void DenseOperator::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                                 std::optional<TensorView> dx, Write write) const {
+  expect_gradient_of(*this, gradients);
   gemm(Transpose::yes, dy, Transpose::no, x, 1.0, gradients[0]);
   if (dx) do_apply_adjoint(dy, *dx, write);
 }
 
 void DenseOperator::do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy, std::span<const TensorView> gradients) const {
+  expect_gradient_of(*this, gradients);
   kernels::scatter_add_rows(ids, dy, gradients[0]);
 }
 

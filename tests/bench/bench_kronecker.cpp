@@ -55,18 +55,35 @@ void time_loops(const kernels::KroneckerShape& s, Index n, DType dtype, int roun
   const auto bytes = static_cast<double>(x.size_bytes() + z.size_bytes());
   const auto moved = static_cast<double>(2 * y.size_bytes());
   const auto view = [](const Tensor& tensor) { return tensor.view(); };
-  report(dtype, "contract_right", median_ms(rounds, [&] { kernels::contract_right(s, view(right), view(x), z.view()); }), bytes);
-  report(dtype, "expand_right", median_ms(rounds, [&] { kernels::expand_right(s, view(right), view(z), x.view(), false); }), bytes);
+  report(dtype, "contract_right",
+         median_ms(rounds, [&] { kernels::contract_right(s, view(right), view(x), z.view()); }), bytes);
+  report(dtype, "expand_right",
+         median_ms(rounds, [&] { kernels::expand_right(s, view(right), view(z), x.view(), false); }), bytes);
   Tensor gradient(dtype == DType::f64 ? DType::f64 : DType::f32, {s.num_terms, s.right_rows * s.right_cols});
-  report(dtype, "contract_right_gradient", median_ms(rounds, [&] { kernels::contract_right_gradient(s, view(x), view(z), gradient.view()); }), bytes);
-  report(dtype, "deinterleave", median_ms(rounds, [&] { kernels::deinterleave(s.right_rows, view(y), w.view()); }), moved);
-  report(dtype, "interleave", median_ms(rounds, [&] { kernels::interleave(s.right_rows, view(w), y.view(), false); }), moved);
+  report(dtype, "contract_right_gradient",
+         median_ms(rounds, [&] { kernels::contract_right_gradient(s, view(x), view(z), gradient.view()); }), bytes);
+  report(dtype, "deinterleave", median_ms(rounds, [&] { kernels::deinterleave(s.right_rows, view(y), w.view()); }),
+         moved);
+  report(dtype, "interleave", median_ms(rounds, [&] { kernels::interleave(s.right_rows, view(w), y.view(), false); }),
+         moved);
 }
 
-void time_layer(const char* name, const linalg::LinearOperator& layer, Index n, DType dtype, int rounds) {
-  const Tensor x = typed(dtype, {n, layer.cols()}, RandomStream(5));
-  Tensor y(dtype, {n, layer.rows()});
-  report(dtype, fmt::format("{} forward", name).c_str(), median_ms(rounds, [&] { layer.apply(x.view(), y.view()); }));
+void time_layer(const char* name, decompositions::Factorization& layer, Index n, DType dtype, int rounds) {
+  const Tensor x = typed(dtype, {n, layer.cols()}, RandomStream(5)),
+               dy = typed(dtype, {n, layer.rows()}, RandomStream(6));
+  Tensor y(dtype, {n, layer.rows()}), dx(dtype, {n, layer.cols()});
+  std::vector<Tensor> gradients;
+  std::vector<TensorView> views;
+  for (const auto& [parameter, value] : layer.parameters()) {
+    gradients.emplace_back(dtype == DType::f64 ? DType::f64 : DType::f32, value->shape());
+    views.push_back(gradients.back().view());
+  }
+  const auto line = [&](const char* step, const std::function<void()>& run) {
+    report(dtype, fmt::format("{} {}", name, step).c_str(), median_ms(rounds, run));
+  };
+  line("forward", [&] { layer.apply(x.view(), y.view()); });
+  line("backward", [&] { layer.backward(x.view(), dy.view(), views, dx.view()); });
+  line("backward, frozen", [&] { layer.backward(x.view(), dy.view(), {}, dx.view()); });
 }
 
 }  // namespace
@@ -77,9 +94,9 @@ int main(int argc, char** argv) {
   const auto [out, in, m2, n2, terms, n, rounds] = numbers;
   const kernels::KroneckerShape s{terms, out / m2, in / n2, m2, n2};
   const RandomStream random(3);
-  const Dense dense(random_tensor({out, in}, random.child(0)));
-  const KroneckerSum sum(std::make_unique<Dense>(random_tensor({s.left_rows, terms * s.left_cols}, random.child(1))),
-                         random_tensor({terms, m2, n2}, random.child(2)));
+  Dense dense(random_tensor({out, in}, random.child(0)));
+  KroneckerSum sum(std::make_unique<Dense>(random_tensor({s.left_rows, terms * s.left_cols}, random.child(1))),
+                   random_tensor({terms, m2, n2}, random.child(2)));
   for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
     time_loops(s, n, dtype, static_cast<int>(rounds));
     time_layer("dense", dense, n, dtype, static_cast<int>(rounds));

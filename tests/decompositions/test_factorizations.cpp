@@ -1,44 +1,20 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
-#include "decompositions/kronecker_sum.hpp"
-#include "decompositions/permuted.hpp"
 #include "framework/linalg/gemm.hpp"
+#include "tests/decompositions/examples.hpp"
 #include "tests/support/random_matrix.hpp"
 
 using namespace kronlab;
 using namespace kronlab::decompositions;
+using kronlab::testing::examples;
+using kronlab::testing::random_kronecker;
 using kronlab::testing::random_tensor;
 using kronlab::testing::relative_difference;
 
 namespace {
 
 constexpr double float_eps = 6e-8;
-
-std::unique_ptr<KroneckerSum> random_kronecker(Index terms, Index m1, Index n1, Index m2, Index n2,
-                                               RandomStream random) {
-  return std::make_unique<KroneckerSum>(std::make_unique<Dense>(random_tensor({m1, terms * n1}, random.child(0))),
-                                        random_tensor({terms, m2, n2}, random.child(1)));
-}
-
-/// Every kind of factorization, small.
-std::vector<std::unique_ptr<Factorization>> examples() {
-  const RandomStream random(7);
-  std::vector<std::unique_ptr<Factorization>> all;
-  all.push_back(std::make_unique<Dense>(random_tensor({12, 20}, random.child(1))));
-  all.push_back(
-      std::make_unique<LowRank>(random_tensor({12, 3}, random.child(2)), random_tensor({3, 20}, random.child(3))));
-  all.push_back(random_kronecker(2, 6, 5, 2, 4, random.child(4)));
-  all.push_back(random_kronecker(3, 3, 20, 4, 1, random.child(5)));
-  all.push_back(random_kronecker(1, 12, 10, 1, 2, random.child(6)));
-  all.push_back(random_kronecker(2, 2, 2, 6, 10, random.child(61)));
-  all.push_back(std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(7)),
-                                           random.child(8).permutation(12), random.child(9).permutation(20)));
-  auto nested_left = std::make_unique<Permuted>(random_kronecker(1, 12, 5, 1, 2, random.child(10)),
-                                                std::vector<Index>{}, random.child(11).permutation(10));
-  all.push_back(std::make_unique<KroneckerSum>(std::move(nested_left), random_tensor({1, 1, 2}, random.child(12))));
-  return all;
-}
 
 }  // namespace
 

@@ -1,4 +1,7 @@
+#include <omp.h>
+
 #include <boost/test/unit_test.hpp>
+#include <utility>
 
 #include "framework/kernels/kronecker.hpp"
 #include "tests/support/kernel_case.hpp"
@@ -12,8 +15,8 @@ using testing::error_of;
 using testing::random_matrix;
 using testing::Strided;
 
-const KroneckerShape shapes[] = {
-    {1, 1, 1, 1, 1}, {1, 3, 5, 2, 4}, {2, 4, 17, 2, 2}, {3, 2, 33, 7, 1}, {4, 8, 16, 4, 3}};
+const KroneckerShape shapes[] = {{1, 1, 1, 1, 1},  {1, 3, 5, 2, 4},  {2, 4, 17, 2, 2},
+                                 {3, 2, 33, 7, 1}, {4, 8, 16, 4, 3}, {2, 3, 5, 3, 11}};
 const RandomStream seed(21);
 
 struct Types {
@@ -96,8 +99,54 @@ BOOST_AUTO_TEST_CASE(right_factors_are_expanded_as_by_the_slow_reference) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(gradients_of_right_factors_are_those_of_the_slow_reference_for_any_number_of_threads) {
+  const int threads = omp_get_max_threads();
+  for (const auto& s : shapes) {
+    for (const Index n : {1, 64, 130}) {
+      for (const DType type : activation_types) {
+        const DType gradient_type = type == DType::f64 ? DType::f64 : DType::f32;
+        Strided x(type, random_matrix(n, s.left_cols * s.right_cols, seed.child("x")));
+        Strided dz(type, random_matrix(n * s.right_rows, s.num_terms * s.left_cols, seed.child("z")));
+        const auto start = random_matrix(s.num_terms, s.right_rows * s.right_cols, seed.child("right"));
+        Strided found(gradient_type, start);
+        auto expected = found.values();
+        const auto from = x.values(), to = dz.values();
+        for (Index t = 0; t < n; ++t) {
+          for (Index u = 0; u < s.right_rows; ++u) {
+            for (Index k = 0; k < s.num_terms; ++k) {
+              for (Index j = 0; j < s.left_cols; ++j) {
+                for (Index v = 0; v < s.right_cols; ++v)
+                  expected(k, u * s.right_cols + v) +=
+                      to(t * s.right_rows + u, k * s.left_cols + j) * from(t, j * s.right_cols + v);
+              }
+            }
+          }
+        }
+        contract_right_gradient(s, x.view(), dz.view(), found.view());
+        BOOST_TEST(error_of(found.values(), expected) < bound(gradient_type, n * s.left_cols + 1));
+        BOOST_TEST(found.is_untouched_outside());
+        omp_set_num_threads(3);
+        Strided again(gradient_type, start);
+        contract_right_gradient(s, x.view(), dz.view(), again.view());
+        omp_set_num_threads(threads);
+        BOOST_TEST(error_of(again.values(), found.values()) == 0.0);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(right_factors_in_double_count_in_full_beside_double_activations) {
+  const KroneckerShape s{2, 3, 17, 2, 4};
+  const auto right = random_matrix(2, 8, seed.child("right")), x = random_matrix(5, 68, seed.child("x"));
+  Matrix<double> z(10, 34), back(5, 68);
+  contract_right(s, right.view(), x.view(), z.view());
+  BOOST_TEST(error_of(z, contracted(s, right, x)) < bound(DType::f64, 4));
+  expand_right(s, right.view(), std::as_const(z).view(), back.view(), false);
+  BOOST_TEST(error_of(back, expanded(s, right, z, Matrix<double>(5, 68))) < bound(DType::f64, 4));
+}
+
 BOOST_AUTO_TEST_CASE(interleaving_moves_every_element_to_its_place_and_back) {
-  for (const Index inner : {1, 2, 5}) {
+  for (const Index inner : {1, 2, 4, 5}) {
     for (const auto [from, to] : pairs) {
       Strided w(from, random_matrix(4 * inner, 7, seed.child("w")));
       const auto source = w.values();
@@ -157,6 +206,9 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_refused) {
   BOOST_CHECK_THROW(contract_right(s, right.view(), wrong.view(), z.view()), ContractError);
   BOOST_CHECK_THROW(contract_right(s, right.view(), x.view(), x.view()), ContractError);
   BOOST_CHECK_THROW(expand_right(s, right.view(), z.view(), wrong.view(), false), ContractError);
+  BOOST_CHECK_THROW(contract_right(s, x.view(), x.view(), z.view()), ContractError);
+  BOOST_CHECK_THROW(contract_right_gradient(s, x.view(), z.view(), x.view()), ContractError);
+  BOOST_CHECK_THROW(contract_right_gradient(s, x.view(), x.view(), right.view()), ContractError);
   BOOST_CHECK_THROW(interleave(3, z.view(), x.view(), false), ContractError);
   BOOST_CHECK_THROW(deinterleave(3, x.view(), z.view()), ContractError);
   const std::vector<Index> order(11);

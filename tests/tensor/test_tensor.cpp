@@ -143,6 +143,24 @@ BOOST_AUTO_TEST_CASE(a_scratch_buffer_grows_and_is_reused) {
   BOOST_TEST((resized(scratch, 1, 1, DType::bf16).dtype == DType::bf16));
 }
 
+BOOST_AUTO_TEST_CASE(scratch_is_used_again_once_it_is_returned_and_never_twice_at_once) {
+  const void* first = nullptr;
+  {
+    const Scratch outer(30, 40, DType::f32), inner(3, 4, DType::bf16);
+    first = outer.view().data;
+    BOOST_TEST(inner.view().data != first);
+    BOOST_TEST(inner.view().stride == 4);
+    BOOST_TEST((inner.view().dtype == DType::bf16));
+  }
+  const Scratch again(20, 30, DType::f64);  // as many bytes
+  BOOST_TEST(again.view().data == first);
+  Scratch moved(1, 1, DType::f32);
+  moved = Scratch(2, 3, DType::f32);
+  BOOST_TEST(moved.view().cols == 3);
+  BOOST_TEST(Scratch(0, 5, DType::f32).view().rows == 0);
+  BOOST_TEST(Scratch().view().data == nullptr);
+}
+
 BOOST_AUTO_TEST_CASE(a_source_finds_tensors_by_name_and_names_the_nearest) {
   testing::MemorySource source;
   BOOST_TEST(testing::message_of([&] { source.info("wte.weight"); }).find("none") != std::string::npos);

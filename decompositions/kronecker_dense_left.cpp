@@ -1,10 +1,10 @@
 #include <utility>
 
 #include "decompositions/kronecker_sum.hpp"
-#include "framework/tensor/scratch.hpp"
 
-// W^ = Σ_k A_k ⊗ B_k with the left factors applied first: p[(t, s), (k, a)] = A_k x[t, :, s] for all k in one product,
-// then y[t, (a, u)] = Σ_ks B_k[u, s] p[(t, s), (k, a)], which is expand_right with B^T in the shape of W^T.
+// What a sum of Kronecker products does where its left matrix is dense. Left factors first: p[(t, s), (k, a)] =
+// A_k x[t, :, s] for all k in one product, then y[t, (a, u)] = Σ_ks B_k[u, s] p[(t, s), (k, a)], which is expand_right
+// with B^T in the shape of W^T.
 
 namespace kronlab::decompositions {
 namespace {
@@ -25,6 +25,10 @@ void transpose_terms(ConstTensorView from, Index rows, Index cols, TensorView to
     }
   }
   convert(moved.view(), to);
+}
+
+void expect_two(std::span<const TensorView> gradients) {
+  KRONLAB_EXPECTS(gradients.size() == 2, "kronecker sum: {} gradients for left and right factors", gradients.size());
 }
 
 }  // namespace
@@ -49,44 +53,49 @@ Tensor KroneckerSum::transposed_right() const {
 }
 
 /// x[t, :, s] as rows (t, s).
-ConstTensorView KroneckerSum::split_columns(ConstTensorView x) const {
+ConstTensorView KroneckerSum::split_columns(ConstTensorView x, Scratch& scratch) const {
   if (shape_.right_cols == 1) return x;
-  const TensorView columns = resized(packed_, x.rows * shape_.right_cols, shape_.left_cols, x.dtype);
-  kernels::deinterleave(shape_.right_cols, x, columns);
-  return columns;
+  scratch = Scratch(x.rows * shape_.right_cols, shape_.left_cols, x.dtype);
+  kernels::deinterleave(shape_.right_cols, x, scratch.view());
+  return scratch.view();
 }
 
 void KroneckerSum::apply_left_first(ConstTensorView x, TensorView y, linalg::Write write) const {
-  const ConstTensorView columns = split_columns(x);
+  Scratch split;
+  const ConstTensorView columns = split_columns(x, split);
   const Tensor left = stacked_left(x.dtype), right = transposed_right();
-  const TensorView product = resized(product_, columns.rows, left.rows(), y.dtype);
-  linalg::gemm(Transpose::no, columns, Transpose::yes, left.view(), 0.0, product);
-  kernels::expand_right(adjoint_of(shape_), right.view(), product, y, write == linalg::Write::add);
+  const Scratch product(columns.rows, left.rows(), y.dtype);
+  linalg::gemm(Transpose::no, columns, Transpose::yes, left.view(), 0.0, product.view());
+  kernels::expand_right(adjoint_of(shape_), right.view(), product.view(), y, write == linalg::Write::add);
 }
 
 void KroneckerSum::apply_adjoint_left_first(ConstTensorView y, TensorView x, linalg::Write write) const {
   const Tensor right = transposed_right();
-  const TensorView product = resized(product_, y.rows * shape_.right_cols, shape_.num_terms * shape_.left_rows, y.dtype);
-  kernels::contract_right(adjoint_of(shape_), right.view(), y, product);
-  join_columns(product, stacked_left(y.dtype), x, write);
+  const Scratch product(y.rows * shape_.right_cols, shape_.num_terms * shape_.left_rows, y.dtype);
+  kernels::contract_right(adjoint_of(shape_), right.view(), y, product.view());
+  join_columns(product.view(), stacked_left(y.dtype), x, write);
 }
 
 /// x (+)= Σ_k p[(t, s), (k, :)] A_k.
 void KroneckerSum::join_columns(ConstTensorView product, const Tensor& left, TensorView x, linalg::Write write) const {
   const bool add = write == linalg::Write::add;
-  if (shape_.right_cols == 1) return linalg::gemm(Transpose::no, product, Transpose::no, left.view(), add ? 1.0 : 0.0, x);
-  const TensorView columns = resized(packed_, product.rows, shape_.left_cols, product.dtype);
-  linalg::gemm(Transpose::no, product, Transpose::no, left.view(), 0.0, columns);
-  kernels::interleave(shape_.right_cols, columns, x, add);
+  if (shape_.right_cols == 1)
+    return linalg::gemm(Transpose::no, product, Transpose::no, left.view(), add ? 1.0 : 0.0, x);
+  const Scratch columns(product.rows, shape_.left_cols, product.dtype);
+  linalg::gemm(Transpose::no, product, Transpose::no, left.view(), 0.0, columns.view());
+  kernels::interleave(shape_.right_cols, columns.view(), x, add);
 }
 
 void KroneckerSum::backward_left_first(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                                        std::optional<TensorView> dx, linalg::Write write) const {
+  expect_two(gradients);
   const auto adjoint = adjoint_of(shape_);
   const auto& [num_terms, m1, n1, m2, n2] = shape_;
-  const ConstTensorView columns = split_columns(x);
+  Scratch split;
+  const ConstTensorView columns = split_columns(x, split);
   const Tensor left = stacked_left(x.dtype), right = transposed_right();
-  const TensorView product = resized(product_, columns.rows, left.rows(), x.dtype);
+  const Scratch scratch(columns.rows, left.rows(), x.dtype);
+  const TensorView product = scratch.view();
   linalg::gemm(Transpose::no, columns, Transpose::yes, left.view(), 0.0, product);
   const TensorView d_right = as_terms(shape_, gradients[1]);
   Tensor d_transposed(d_right.dtype, {num_terms, n2 * m2});
@@ -100,6 +109,31 @@ void KroneckerSum::backward_left_first(ConstTensorView x, ConstTensorView dy, st
                  gradients[0].block(0, k * n1, m1, n1));
   }
   if (dx) join_columns(d_product, left, *dx, write);
+}
+
+/// With G = dy^T x: dA_k = Σ_us B_k[u, s] G[(:, u), (:, s)] and dB_k[u, s] = <A_k, G[(:, u), (:, s)]>.
+void KroneckerSum::backward_whole(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
+                                  std::optional<TensorView> dx, linalg::Write write) const {
+  expect_two(gradients);
+  const auto& [num_terms, m1, n1, m2, n2] = shape_;
+  const Scratch whole(rows(), cols(), gradients[0].dtype);
+  linalg::gemm(Transpose::yes, dy, Transpose::no, x, 0.0, whole.view());
+  Scratch converted;
+  ConstTensorView left = static_cast<const Dense&>(*left_).weight().view();
+  if (left.dtype != gradients[0].dtype) {
+    converted = Scratch(left.rows, left.cols, gradients[0].dtype);
+    convert(left, converted.view());
+    left = converted.view();
+  }
+  const kernels::KroneckerShape single{num_terms, 1, n1, 1, n2};
+  const TensorView d_right = as_terms(shape_, gradients[1]);
+  for (Index u = 0; u < m2; ++u) {
+    ConstTensorView of_u = whole.view().block(u, 0, 1, cols());  // rows (a, u) for all a
+    of_u.rows = m1, of_u.stride *= m2;
+    kernels::contract_right(single, right_terms().block(0, u * n2, num_terms, n2), of_u, gradients[0], true);
+    kernels::contract_right_gradient(single, of_u, left, d_right.block(0, u * n2, num_terms, n2));
+  }
+  if (dx) apply_adjoint(dy, *dx, write);
 }
 
 }  // namespace kronlab::decompositions

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "decompositions/kronecker_sum.hpp"
+#include "decompositions/permuted.hpp"
+#include "tests/support/random_matrix.hpp"
+
+namespace kronlab::testing {
+
+inline std::unique_ptr<decompositions::KroneckerSum> random_kronecker(Index terms, Index m1, Index n1, Index m2,
+                                                                      Index n2, RandomStream random) {
+  return std::make_unique<decompositions::KroneckerSum>(
+      std::make_unique<decompositions::Dense>(random_tensor({m1, terms * n1}, random.child(0))),
+      random_tensor({terms, m2, n2}, random.child(1)));
+}
+
+/// Every kind of factorization, small: [12, 20] of rows and columns.
+inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
+  using namespace decompositions;
+  const RandomStream random(7);
+  std::vector<std::unique_ptr<Factorization>> all;
+  all.push_back(std::make_unique<Dense>(random_tensor({12, 20}, random.child(1))));
+  all.push_back(
+      std::make_unique<LowRank>(random_tensor({12, 3}, random.child(2)), random_tensor({3, 20}, random.child(3))));
+  all.push_back(random_kronecker(2, 6, 5, 2, 4, random.child(4)));
+  all.push_back(random_kronecker(3, 3, 20, 4, 1, random.child(5)));   // backward through the whole gradient
+  all.push_back(random_kronecker(2, 2, 10, 6, 2, random.child(51)));  // left factors first
+  all.push_back(random_kronecker(1, 12, 10, 1, 2, random.child(6)));
+  all.push_back(random_kronecker(2, 2, 2, 6, 10, random.child(61)));
+  all.push_back(std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(7)),
+                                           random.child(8).permutation(12), random.child(9).permutation(20)));
+  auto nested_left = std::make_unique<Permuted>(random_kronecker(1, 12, 5, 1, 2, random.child(10)),
+                                                std::vector<Index>{}, random.child(11).permutation(10));
+  all.push_back(std::make_unique<KroneckerSum>(std::move(nested_left), random_tensor({1, 1, 2}, random.child(12))));
+  auto low_rank_left =
+      std::make_unique<LowRank>(random_tensor({4, 3}, random.child(13)), random_tensor({3, 10}, random.child(14)));
+  auto sum = std::make_unique<KroneckerSum>(std::move(low_rank_left), random_tensor({2, 3, 4}, random.child(15)));
+  all.push_back(std::make_unique<Permuted>(std::move(sum), random.child(16).permutation(12), std::vector<Index>{}));
+  return all;
+}
+
+}  // namespace kronlab::testing
