@@ -1,22 +1,14 @@
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include "analysis/commands.hpp"
+#include "analysis/gnuplot.hpp"
 #include "analysis/run_selection.hpp"
+#include "analysis/training_curves.hpp"
 #include "framework/base/error.hpp"
-#include "framework/base/hash.hpp"
 #include "framework/storage/run_results.hpp"
-
-extern char** environ;
 
 namespace kronlab::analysis {
 namespace {
@@ -24,6 +16,7 @@ namespace {
 struct Options {
   RunSelection selection;
   std::string out;
+  std::vector<std::string> curves;  ///< metrics to draw over the steps of the training; none: perplexities
 };
 
 /// One row of a panel.
@@ -54,20 +47,6 @@ std::vector<Panel> panels_of(const storage::Results& results) {
   }
   if (panels.empty()) throw ConfigError("none of the chosen runs has a finite eval/perplexity to draw");
   return panels;
-}
-
-/// gnuplot's single quotes: nothing is special inside but the quote.
-std::string quoted(const std::string& text) {
-  std::string result = "'";
-  for (const char c : text) result += c == '\'' ? std::string("''") : c == '\n' ? std::string(" ") : std::string(1, c);
-  return result + "'";
-}
-
-/// In double quotes, for data blocks and titles of two lines; what gnuplot would interpret becomes a blank.
-std::string plain_quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) result += c == '"' || c == '\n' || c == '\\' || c == '`' ? ' ' : c;
-  return result + "\"";
 }
 
 void add_panel(std::string& script, const Panel& panel, std::size_t index) {
@@ -107,59 +86,21 @@ void add_panel(std::string& script, const Panel& panel, std::size_t index) {
   script += "\n";
 }
 
-std::string script_of(const std::vector<Panel>& panels, const std::string& png) {
+std::string script_of(const std::vector<Panel>& panels) {
   std::size_t num_rows = 0;
   for (const auto& panel : panels) num_rows += panel.points.size() + 7 + panel.baselines.size();
   const std::size_t height = std::clamp<std::size_t>(28 * num_rows, 260, 16'000);
-  std::string script =
-      fmt::format("set terminal pngcairo size 1100,{} font 'DejaVu Sans,12' background rgb 'white'\n", height);
-  script += fmt::format("set output {}\nset encoding utf8\nset samples 100\n", quoted(png));
-  script += "set grid x\nset tics nomirror out\nset border 3\nset ytics noenhanced\n";
+  std::string script = picture_of_size(1100, height) + "set samples 100\nset grid x\nset ytics noenhanced\n";
   script += "set xlabel 'perplexity [1], lower is better'\nset key tmargin center vertical maxcols 1 samplen 3\n";
   if (panels.size() > 1) script += fmt::format("set multiplot layout {},1\n", panels.size());
   for (std::size_t i = 0; i < panels.size(); ++i) add_panel(script, panels[i], i);
   if (panels.size() > 1) script += "unset multiplot\n";
-  return script + "set output\n";
-}
-
-/// @throws StorageError if gnuplot is not there or fails
-void run_gnuplot(const std::string& script_path) {
-  const char* const words[] = {"gnuplot", script_path.c_str(), nullptr};
-  pid_t process = 0;
-  const int failed = ::posix_spawnp(&process, "gnuplot", nullptr, nullptr, const_cast<char**>(words), environ);
-  if (failed != 0) {
-    throw StorageError(fmt::format("cannot start gnuplot (Debian: gnuplot-nox): {}", std::strerror(failed)));
-  }
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) throw StorageError("gnuplot failed; its words are above");
-}
-
-/// The picture is whole or not there; the script does not stay.
-void draw(const std::vector<Panel>& panels, const std::string& out) {
-  namespace fs = std::filesystem;
-  const std::string png = fmt::format("{}.{}.tmp", out, ::getpid()), script = png + ".gnuplot";
-  const auto clean = [&] {
-    std::error_code ignored;
-    fs::remove(script, ignored);
-    fs::remove(png, ignored);
-  };
-  try {
-    write_file_atomically(script, script_of(panels, png));
-    run_gnuplot(script);
-    std::error_code code;
-    fs::rename(png, out, code);
-    if (code) throw StorageError(fmt::format("cannot write '{}': {}", out, code.message()));
-  } catch (...) {
-    clean();
-    throw;
-  }
-  clean();
+  return script;
 }
 
 void run(const Options& options) {
-  draw(panels_of(storage::results_of(open_runs(options.selection))), options.out);
+  const auto runs = open_runs(options.selection);
+  draw_picture(options.curves.empty() ? script_of(panels_of(storage::results_of(runs))) : curves_script(runs, options.curves), options.out);
   std::fprintf(stderr, "wrote %s\n", options.out.c_str());
 }
 
@@ -167,10 +108,15 @@ void run(const Options& options) {
 
 void add_plot_command(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("plot", "A picture of the runs' perplexities beside the dense model's");
+  CLI::App* command = app.add_subcommand("plot", "A picture of the runs' perplexities beside the dense model's, or of their training");
   options->selection.add_store_option(*command);
   options->selection.add_run_arguments(*command);
   command->add_option("--out", options->out, "The PNG file to write")->required();
+  command
+      ->add_option("--curves", options->curves,
+                   "metrics to draw over the training's steps instead, such as distill/loss (without a name: distill/validation_perplexity)")
+      ->expected(0, -1)
+      ->default_str("distill/validation_perplexity");
   command->callback([options, &chosen] { chosen = [options] { run(*options); }; });
 }
 

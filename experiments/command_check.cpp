@@ -4,6 +4,7 @@
 
 #include "experiments/commands.hpp"
 #include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/memory_estimate.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/progress.hpp"
 
@@ -42,7 +43,7 @@ json to_json(const ModelSize& size) {
           {"stored_bytes", size.stored_bytes}};
 }
 
-json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan) {
+json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
   json stages = json::array();
   for (const auto& stage : plan.stages) {
     json layers = json::array();
@@ -63,7 +64,7 @@ json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const Compr
           {"teacher", to_json(plan.teacher)},
           {"dense", to_json(plan.dense)},
           {"stages", stages},
-          {"memory_bytes_per_rank", plan.estimated_memory_bytes(spec)},
+          {"memory_bytes_per_rank", estimated_memory_bytes(spec, plan, num_ranks)},
           {"core_seconds", estimated_core_seconds(spec, plan)}};
 }
 
@@ -82,7 +83,7 @@ std::string size_text(const ModelSize& size) {
   return text;
 }
 
-void print(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan) {
+void print(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
   fmt::print("run: {}\n", run.label);
   fmt::print("  model    {}\n           {}\n", spec.model.path, size_text(plan.teacher));
   if (plan.dense.parameters != plan.teacher.parameters) fmt::print("  student  {}\n", size_text(plan.dense));
@@ -100,7 +101,7 @@ void print(const config::RunSpec& run, const ExperimentSpec& spec, const Compres
   for (const auto& evaluation : spec.evaluations)
     fmt::print("  evaluate on {}: {}\n", evaluation.name, evaluation.protocol.name());
   fmt::print("  estimated: {:.1f} GB of memory per rank, {} on one core at {:.0f} GFLOP/s\n\n",
-             static_cast<double>(plan.estimated_memory_bytes(spec)) / 1e9,
+             static_cast<double>(estimated_memory_bytes(spec, plan, num_ranks)) / 1e9,
              format_duration(estimated_core_seconds(spec, plan)), 2 * assumed_rate / 1e9);
 }
 
@@ -108,7 +109,7 @@ void print(const config::RunSpec& run, const ExperimentSpec& spec, const Compres
 
 int check(const comm::Communicator& world, const CheckArguments& arguments) {
   const auto runs = load_sweep(world, arguments.sweep);
-  const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
+  const std::string parent = std::filesystem::path(arguments.sweep.file).parent_path().string(), folder = parent.empty() ? "." : parent;
   comm::coordinate(world, [&] {
     if (!world.is_root()) return;
     json all = json::array();
@@ -116,9 +117,9 @@ int check(const comm::Communicator& world, const CheckArguments& arguments) {
       const auto spec = ExperimentSpec::read(run.config, folder);
       const auto plan = CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
       if (arguments.as_json) {
-        all.push_back(to_json(run, spec, plan));
+        all.push_back(to_json(run, spec, plan, world.size()));
       } else {
-        print(run, spec, plan);
+        print(run, spec, plan, world.size());
       }
     }
     if (arguments.as_json) {

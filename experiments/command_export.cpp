@@ -1,6 +1,5 @@
 #include "experiments/commands.hpp"
 #include "experiments/pipeline/export_model.hpp"
-#include "experiments/pipeline/stage_checkpoint.hpp"
 #include "experiments/pipeline/student.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/storage/find_run.hpp"
@@ -20,13 +19,9 @@ void write(const ExportArguments& arguments) {
   const auto spec = ExperimentSpec::read(
       config::parse_toml(run.description().config_toml, (run_folder / "config.toml").string()), ".");
   const ModelAccess access(spec.model.path);
-  const std::size_t num_stages = num_finished_stages(run_folder);
-  if (num_stages == 0) throw ConfigError(fmt::format("run '{}' has no finished stage to export", run.id()));
-  const Factors factors = read_factors(factors_path(run_folder, num_stages - 1).string());
-  auto student = dense_student(spec, access);
-  install(student, factors);
+  const auto student = finished_student(spec, access, run_folder);
   const auto format = arguments.format == "dense" ? ExportFormat::dense : ExportFormat::factors;
-  export_model(student, factors, access.files(), format, arguments.out);
+  export_model(student, factors_of(student), access.files(), format, arguments.out);
   log_info(fmt::format("{} written to {} ({})", run.id(), arguments.out, arguments.format));
 }
 

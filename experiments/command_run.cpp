@@ -9,6 +9,7 @@
 #include "experiments/pipeline/run_experiment.hpp"
 #include "experiments/pipeline/summary_table.hpp"
 #include "framework/base/progress.hpp"
+#include "framework/base/stop_request.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -18,6 +19,7 @@ struct Ended {
   RunSummary summary;
   std::string error;  ///< empty: done
   ExitCode code = ExitCode::done;
+  const char* state() const { return code == ExitCode::done ? "done" : code == ExitCode::checkpointed ? "interrupted" : "failed"; }
 };
 
 Ended run_one(const comm::Communicator& world, const config::RunSpec& spec, const RunOptions& options) {
@@ -26,6 +28,9 @@ Ended run_one(const comm::Communicator& world, const config::RunSpec& spec, cons
   } catch (const CollectiveError& error) {  // the same on all ranks: the others of the sweep go on
     log_warning(fmt::format("{} failed: {}", spec.label, error.what()));
     return {{"", spec.label, false}, error.what(), exit_code(error)};
+  } catch (const Interrupted& stop) {
+    log_info(stop.what());
+    return {{"", spec.label, false}, stop.what(), ExitCode::checkpointed};
   }
 }
 
@@ -44,7 +49,7 @@ void expect_all_can_be_done(const comm::Communicator& world, const std::vector<c
 void print_json(const std::vector<Ended>& all) {
   nlohmann::json runs = nlohmann::json::array();
   for (const auto& ended : all) {
-    nlohmann::json run = {{"label", ended.summary.label}, {"state", ended.error.empty() ? "done" : "failed"}};
+    nlohmann::json run = {{"label", ended.summary.label}, {"state", ended.state()}};
     if (!ended.summary.id.empty()) run["id"] = ended.summary.id;
     if (!ended.error.empty()) run["error"] = ended.error;
     run["done_before"] = ended.summary.was_done_before;
@@ -53,8 +58,9 @@ void print_json(const std::vector<Ended>& all) {
   fmt::print("{}\n", nlohmann::json{{"runs", runs}}.dump(2));
 }
 
-/// All wrong in the same way is a wrong file; else some run failed.
+/// All wrong in the same way is a wrong file; else some run failed. The last one tells whether a signal ended the sweep.
 int code_of(const std::vector<Ended>& all) {
+  if (!all.empty() && all.back().code == ExitCode::checkpointed) return static_cast<int>(ExitCode::checkpointed);
   std::set<ExitCode> codes;
   for (const auto& ended : all) codes.insert(ended.code);
   return static_cast<int>(codes.size() == 1 ? *codes.begin() : ExitCode::failed);
@@ -67,11 +73,13 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
   const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
   const RunOptions options{arguments.store, folder.empty() ? "." : folder, arguments.command_line, arguments.threads};
   expect_all_can_be_done(world, specs, options.config_folder);
+  StopRequest::install_handlers();
   std::vector<Ended> all;
   const double started_s = now_s();
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (specs.size() > 1) log_info(fmt::format("== run {} of {}: {}", i + 1, specs.size(), specs[i].label));
     all.push_back(run_one(world, specs[i], options));
+    if (all.back().code == ExitCode::checkpointed) break;
     const double elapsed_s = now_s() - started_s;
     const auto left = static_cast<double>(specs.size() - i - 1) / static_cast<double>(i + 1) * elapsed_s;
     if (i + 1 < specs.size())
@@ -87,7 +95,7 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
     }
     fmt::print("{}", summary_table(arguments.store, ids));
     for (const auto& ended : all) {
-      if (!ended.error.empty()) fmt::print("failed: {}: {}\n", ended.summary.label, ended.error);
+      if (!ended.error.empty()) fmt::print("{}: {}: {}\n", ended.state(), ended.summary.label, ended.error);
     }
   });
   return code_of(all);

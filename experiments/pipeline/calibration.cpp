@@ -3,30 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "experiments/pipeline/share_sum.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/comm/tree_sum.hpp"
 #include "framework/linalg/gemm.hpp"
 
 namespace kronlab::experiments {
-namespace {
-
-constexpr int moments_tag = 72;
-
-/// The owner of the sum hands it to the other ranks that need it.
-void share_with(const comm::Communicator& communicator, const std::vector<int>& owners, std::vector<double>& values,
-                Index size) {
-  const int first = owners.front();
-  if (communicator.rank() == first) {
-    for (std::size_t i = 1; i < owners.size(); ++i)
-      communicator.send_bytes(std::as_bytes(std::span(values)), owners[i], moments_tag);
-  } else if (std::ranges::find(owners, communicator.rank()) != owners.end()) {
-    values.resize(static_cast<std::size_t>(size));
-    communicator.receive_bytes(std::as_writable_bytes(std::span(values)), first, moments_tag);
-  }
-}
-
-}  // namespace
-
 std::string to_string(const Site& site) {
   using enum model::InputSite;
   switch (site.site) {

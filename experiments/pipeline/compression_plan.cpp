@@ -1,10 +1,10 @@
 #include "experiments/pipeline/compression_plan.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "experiments/pipeline/layer_pattern.hpp"
+#include "framework/base/hash.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -87,9 +87,22 @@ ModelSize dense_size(const model::ModelConfig& config) {
 
 void expect_windows_fit(const ExperimentSpec& spec, Index context) {
   for (const auto& evaluation : spec.evaluations) evaluation.protocol.expect_valid(context);
+  if (spec.training_text && spec.training_text->window > context) {
+    throw ConfigError(fmt::format("data.distillation: window is {}, the model's context {}", spec.training_text->window, context));
+  }
   if (spec.calibration && spec.calibration->text.window > context) {
     throw ConfigError(
         fmt::format("data.calibration: window is {}, the model's context {}", spec.calibration->text.window, context));
+  }
+}
+
+/// What a distillation compares must exist in both models.
+void expect_losses_fit(const StageSpec& stage, const model::ModelConfig& student, const model::ModelConfig& model) {
+  try {
+    const auto& teacher = stage.distill->teacher == DistillSpec::Teacher::dense ? model : student;
+    distill::DistillationLoss::expect_fits(stage.distill->losses, student, teacher);
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format("{}: distill: {}", stage.name, error.what()));
   }
 }
 
@@ -107,13 +120,20 @@ model::ModelConfig student_config(const ExperimentSpec& spec, model::ModelConfig
     throw ConfigError("model.head = \"tied\": the model's head has a weight of its own; tying would drop it");
   }
   if (spec.model.head == ModelSpec::Head::untied) model.tied_head = false;
-  for (const Index block : spec.student_blocks) {
+  if (!spec.student.config.empty()) {
+    const auto own = model::ModelConfig::from_json(read_text_file(spec.student.config), spec.student.config);
+    if (own.vocab_size != model.vocab_size) {
+      throw ConfigError(fmt::format("student.config: a vocabulary of {}, the model's tokenizer has {}", own.vocab_size, model.vocab_size));
+    }
+    model = own;
+  }
+  for (const Index block : spec.student.blocks) {
     if (block < 0 || block >= model.num_blocks) {
       throw ConfigError(fmt::format("student.blocks: block {} does not exist; the model has blocks 0 to {}", block,
                                     model.num_blocks - 1));
     }
   }
-  if (!spec.student_blocks.empty()) model.num_blocks = static_cast<Index>(spec.student_blocks.size());
+  if (!spec.student.blocks.empty()) model.num_blocks = static_cast<Index>(spec.student.blocks.size());
   return model;
 }
 
@@ -151,38 +171,14 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
     std::ranges::stable_sort(planned_stage.layers, {}, [&](const PlannedLayer& layer) {
       return std::ranges::find(names, layer.name) - names.begin();
     });
+    if (stage.distill) {
+      planned_stage.method += (stage.parts.empty() ? "" : ", ") + std::string("distilled");
+      expect_losses_fit(stage, plan.config, model);
+    }
     planned_stage.after = size;
     plan.stages.push_back(std::move(planned_stage));
   }
   return plan;
-}
-
-Index CompressionPlan::estimated_memory_bytes(const ExperimentSpec& spec) const {
-  Index tokens = 1024;
-  for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
-  const Index activation =
-      tokens * (4 * config.width + 2 * config.ffn_width + 3 * config.num_heads * config.head_dim) * 4;
-  Index statistics = 0;
-  if (spec.calibration) {
-    std::set<std::pair<Index, model::InputSite>> sites;
-    Index moments = 0, widest = 0;
-    for (const auto& stage : stages) {
-      for (const auto& layer : stage.layers) {
-        if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
-        moments += 8 * layer.cols * layer.cols;
-        widest = std::max(widest, layer.cols);
-      }
-    }
-    constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
-    statistics = std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) +
-                 partial_sums * 8 * widest * widest + 4 * spec.calibration->text.tokens * config.width;
-  }
-  Index changed = 0;
-  for (const auto& stage : stages) {
-    for (const auto& layer : stage.layers) changed += layer.bytes_after;
-  }
-  const Index bf16 = spec.precision == model::Precision::bf16 ? teacher.stored_bytes / 2 : 0;
-  return teacher.stored_bytes + bf16 + changed + activation + statistics + (Index{200} << 20);
 }
 
 }  // namespace kronlab::experiments

@@ -20,6 +20,7 @@ struct PlannedLayer {
   Index rows = 0, cols = 0;
   Index parameters_before = 0, parameters_after = 0;
   Index bytes_after = 0;
+  Index gradient_moments = 0;   ///< numbers of the second moments of its output gradients that are gathered
   double cost = 0.0;            ///< multiply-adds of the decomposition, roughly
   bool is_distributed = false;  ///< larger than parallel.distribute_above: decomposed by all ranks together
 };
@@ -52,9 +53,6 @@ struct CompressionPlan {
   /// @throws ConfigError on a pattern that matches nothing, a shape that does not suit, a layer that is compressed
   /// twice, a block that does not exist, or a protocol or calibration window beyond the model's context
   static CompressionPlan make(const ExperimentSpec& spec, const model::ModelConfig& model);
-
-  /// Bytes that one rank needs at its peak, roughly: teacher, student, activations of an evaluation, statistics.
-  Index estimated_memory_bytes(const ExperimentSpec& spec) const;
 };
 
 /// The configuration of the student: head and blocks as the experiment wants them.

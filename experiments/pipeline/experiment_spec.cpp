@@ -1,5 +1,6 @@
 #include "experiments/pipeline/experiment_spec.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -33,20 +34,20 @@ std::string with_variables(const StrictTable& table, const std::string& key, con
 }
 
 /// One or more paths, made absolute.
-std::vector<std::string> paths_from(const StrictTable& table, const std::string& folder) {
+std::vector<std::string> paths_from(const StrictTable& table, const std::string& folder, const std::string& key = "path") {
   std::vector<std::string> paths;
-  for (const auto& text : table.texts("path")) {
-    const std::filesystem::path path = with_variables(table, "path", text);
-    if (path.empty()) table.fail("path", "the path is empty");
+  for (const auto& text : table.texts(key)) {
+    const std::filesystem::path path = with_variables(table, key, text);
+    if (path.empty()) table.fail(key, "the path is empty");
     paths.push_back((path.is_absolute() ? path : std::filesystem::absolute(folder) / path).lexically_normal().string());
   }
-  table.resolve("path", paths.size() == 1 ? Value(paths.front()) : Value(Value::Array(paths.begin(), paths.end())));
+  table.resolve(key, paths.size() == 1 ? Value(paths.front()) : Value(Value::Array(paths.begin(), paths.end())));
   return paths;
 }
 
-std::string path_from(const StrictTable& table, const std::string& folder) {
-  table.text("path");
-  return paths_from(table, folder).front();
+std::string path_from(const StrictTable& table, const std::string& folder, const std::string& key = "path") {
+  table.text(key);
+  return paths_from(table, folder, key).front();
 }
 
 TextSpec text_from(const StrictTable& table, const std::string& folder) {
@@ -87,17 +88,48 @@ PartSpec part_from(const StrictTable& table, bool has_calibration) {
   return spec;
 }
 
-StageSpec stage_from(const StrictTable& table, std::size_t index, bool has_calibration) {
+StageSpec stage_from(const StrictTable& table, const ExperimentSpec& experiment) {
   StageSpec spec;
-  spec.name = table.text("name", fmt::format("stage {}", index));
+  spec.name = table.text("name", fmt::format("stage {}", experiment.stages.size()));
+  const bool has_calibration = experiment.calibration.has_value();
   for (const auto& part : table.tables("part")) spec.parts.push_back(part_from(part, has_calibration));
-  if (spec.parts.empty()) spec.parts.push_back(part_from(table, has_calibration));
+  if (const auto distill = table.find_table("distill")) {
+    if (!experiment.training_text) table.fail("distill", "there is no text to train on: give data.distillation");
+    spec.distill = DistillSpec::from(*distill, *experiment.training_text);
+  }
+  const bool decomposes = table.has("layers") || table.has("decompose") || table.has("permute");
+  if (spec.parts.empty() && (decomposes || !spec.distill)) spec.parts.push_back(part_from(table, has_calibration));
   return spec;
 }
 
-/// Keys that name things or say where they lie.
+TrainingTextSpec training_text_from(const StrictTable& table, const std::string& folder) {
+  TrainingTextSpec spec;
+  spec.paths = paths_from(table, folder);
+  spec.weights = table.has("weights") ? table.numbers("weights") : std::vector<double>(spec.paths.size(), 1.0);
+  if (spec.weights.size() != spec.paths.size()) table.fail("weights", fmt::format("{} weights for {} files", spec.weights.size(), spec.paths.size()));
+  for (const double weight : spec.weights) {
+    if (!(weight > 0)) table.fail("weights", fmt::format("a weight of {}, expected more than 0", weight));
+  }
+  spec.window = table.integer("window", spec.window, {.least = 2});
+  spec.holdout = table.integer("holdout", spec.holdout, {.least = 0});
+  return spec;
+}
+
+StudentSpec student_from(const StrictTable& table, const std::string& folder) {
+  StudentSpec spec;
+  if (table.has("config")) spec.config = path_from(table, folder, "config");
+  if (table.has("blocks")) spec.blocks = table.integers("blocks");
+  const bool is_random = table.choice("init", {"model", "random"}, spec.config.empty() ? "model" : "random") == "random";
+  spec.init = is_random ? StudentSpec::Init::random : StudentSpec::Init::model;
+  if (!spec.config.empty() && !is_random) table.fail("init", "a student of its own shape has no weights of the model: init = \"random\"");
+  if (is_random && !spec.blocks.empty()) table.fail("blocks", "are the model's, and the student's weights are random");
+  return spec;
+}
+
+/// Keys that name things, say where they lie, or how a result is computed without changing it.
 bool is_word(const std::string& key) {
-  for (const char* word : {"name", "question", "paper", "path", "expect_dense", "expect_tolerance", "memory_mb"}) {
+  for (const char* word : {"name", "question", "paper", "path", "config", "expect_dense", "expect_tolerance", "memory_mb", "checkpoint", "recompute",
+                           "shard_optimizer"}) {
     if (key == word) return true;
   }
   return false;
@@ -158,22 +190,29 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
   spec.model.head = head == "tied"     ? ModelSpec::Head::tied
                     : head == "untied" ? ModelSpec::Head::untied
                                        : ModelSpec::Head::as_is;
-  if (const auto student = root.find_table("student")) spec.student_blocks = student->integers("blocks");
+  if (const auto student = root.find_table("student")) spec.student = student_from(*student, folder);
   if (const auto data = root.find_table("data")) {
     if (const auto calibration = data->find_table("calibration")) {
       spec.calibration = CalibrationSpec{text_from(*calibration, folder), calibration->flag("sequential", false),
                                          calibration->integer("memory_mb", CalibrationSpec{}.memory_mb, {.least = 1})};
     }
+    if (const auto distillation = data->find_table("distillation")) spec.training_text = training_text_from(*distillation, folder);
   }
   for (const auto& table : root.tables("evaluate")) spec.evaluations.push_back(evaluation_from(table, folder));
   for (const auto& table : root.tables("stage")) {
-    spec.stages.push_back(stage_from(table, spec.stages.size(), spec.calibration.has_value()));
+    spec.stages.push_back(stage_from(table, spec));
   }
   if (const auto parallel = root.find_table("parallel"))
     spec.distribute_above = parallel->integer("distribute_above", 0, {.least = 0});
   root.finish();
   spec.resolved = root.resolved();
   return spec;
+}
+
+bool ExperimentSpec::needs_dense_teacher() const {
+  return std::ranges::any_of(stages, [](const StageSpec& stage) {
+    return stage.distill && stage.distill->losses.needs_teacher() && stage.distill->teacher == DistillSpec::Teacher::dense;
+  });
 }
 
 std::string identity_of(const Value& resolved) { return config::to_text(without_words(resolved)); }

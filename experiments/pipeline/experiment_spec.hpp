@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "decompositions/registry.hpp"
+#include "experiments/pipeline/distill_spec.hpp"
 #include "framework/config/sweep.hpp"
 #include "framework/eval/protocol.hpp"
 #include "framework/model/transformer.hpp"
@@ -17,6 +18,13 @@ struct ModelSpec {
   enum class Head { as_is, tied, untied };
   std::string path;
   Head head = Head::as_is;
+};
+
+/// `[student]`: what is compressed and trained, if it is not the model as it is.
+struct StudentSpec {
+  std::vector<Index> blocks;  ///< of the model's; empty: all
+  enum class Init { model, random } init = Init::model;
+  std::string config;         ///< path of a config.json of its own shape, whose weights are random; empty: the model's
 };
 
 /// Text from one or more files, and how much of it.
@@ -52,10 +60,11 @@ struct PartSpec {
   bool needs_statistics() const;
 };
 
-/// One `[[stage]]`: what is compressed together.
+/// One `[[stage]]`: what is compressed together, and how the student is trained then.
 struct StageSpec {
   std::string name;
-  std::vector<PartSpec> parts;
+  std::vector<PartSpec> parts;  ///< none: the stage only trains
+  std::optional<DistillSpec> distill;
 };
 
 /// A run's configuration, checked. Paths are absolute.
@@ -64,13 +73,16 @@ struct ExperimentSpec {
   std::uint64_t seed = 0;
   model::Precision precision = model::Precision::fp32;
   ModelSpec model;
-  std::vector<Index> student_blocks;  ///< empty: all of the teacher's
+  StudentSpec student;
   std::optional<CalibrationSpec> calibration;
+  std::optional<TrainingTextSpec> training_text;
   std::vector<EvaluationSpec> evaluations;
   std::vector<StageSpec> stages;
   Index distribute_above = 0;  ///< elements of a weight from which on all ranks decompose it together; 0: never
   config::Value resolved;      ///< everything above as TOML, defaults included
 
+  /// Whether any stage trains against the model as it is on disk.
+  bool needs_dense_teacher() const;
   /// Relative paths belong to `folder`; $NAME and ${NAME} in paths are variables of the environment.
   /// @throws ConfigError with file, line, column, what was found and what is known
   static ExperimentSpec read(const config::Value& run, const std::string& folder);

@@ -45,10 +45,20 @@ model::Transformer ModelAccess::load() const {
   return model::Transformer::load(config_, files_->tensors(), operators_of(stored_factors(files_->path())));
 }
 
-std::unique_ptr<model::Tokenizer> ModelAccess::tokenizer() const {
+model::TokenizerFiles ModelAccess::tokenizer_files() const {
   const auto text = [&](const char* name) { return files_->text(name).value_or(""); };
-  return model::make_tokenizer({text("tokenizer.json"), text("vocab.json"), text("merges.txt"), text("tokenizer.model"),
-                                text("tokenizer_config.json"), files_->path()});
+  return {text("tokenizer.json"),  text("vocab.json"),            text("merges.txt"),
+          text("tokenizer.model"), text("tokenizer_config.json"), files_->path()};
+}
+
+std::unique_ptr<model::Tokenizer> ModelAccess::tokenizer() const { return model::make_tokenizer(tokenizer_files()); }
+
+std::string ModelAccess::tokenizer_hash() const {
+  const auto files = tokenizer_files();
+  return sha256(fmt::format("tokenizer.json {}\nvocab.json {}\nmerges.txt {}\ntokenizer.model {}\n"
+                            "tokenizer_config.json {}\n",
+                            sha256(files.tokenizer_json), sha256(files.vocab_json), sha256(files.merges_txt),
+                            sha256(files.tokenizer_model), sha256(files.tokenizer_config_json)));
 }
 
 eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model,

@@ -25,8 +25,12 @@ class ModelAccess {
   model::Transformer load() const;
   /// @throws DataError if there is no tokenizer, or a kind that is not known
   std::unique_ptr<model::Tokenizer> tokenizer() const;
+  /// SHA-256 over the names and contents of the tokenizer's files; the weights do not enter.
+  std::string tokenizer_hash() const;
 
  private:
+  model::TokenizerFiles tokenizer_files() const;
+
   std::unique_ptr<storage::ModelFiles> files_;
   model::ModelConfig config_;
 };

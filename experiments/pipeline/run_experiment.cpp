@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "experiments/pipeline/compress_stage.hpp"
+#include "experiments/pipeline/distill_stage.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/measurement.hpp"
 #include "experiments/pipeline/run_record.hpp"
@@ -15,6 +16,7 @@
 #include "experiments/pipeline/student.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
+#include "framework/base/stop_request.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -25,7 +27,9 @@ constexpr int results_version = 1;
 /// Hashes of what a run reads. They and the configuration are its identity.
 struct InputHashes {
   std::string model;
+  std::string student_config;  ///< empty: the model's
   std::vector<std::string> calibration;
+  std::vector<std::string> distillation;
   std::vector<std::string> evaluation;
 };
 
@@ -39,6 +43,10 @@ InputHashes hashes_of(const comm::Communicator& communicator, const ExperimentSp
     for (const auto& path : spec.calibration->text.paths)
       hashes.calibration.push_back(hash_of_file(communicator, path));
   }
+  if (spec.training_text) {
+    for (const auto& path : spec.training_text->paths) hashes.distillation.push_back(hash_of_file(communicator, path));
+  }
+  if (!spec.student.config.empty()) hashes.student_config = hash_of_file(communicator, spec.student.config);
   for (const auto& evaluation : spec.evaluations)
     hashes.evaluation.push_back(hash_of_file(communicator, evaluation.path));
   return hashes;
@@ -48,18 +56,23 @@ std::string cell_of(const ExperimentSpec& spec, const InputHashes& hashes) {
   std::string identity =
       fmt::format("results {}\n{}\nmodel {}\n", results_version, identity_of(spec.resolved), hashes.model);
   for (const auto& hash : hashes.calibration) identity += fmt::format("calibration {}\n", hash);
+  for (const auto& hash : hashes.distillation) identity += fmt::format("distillation {}\n", hash);
+  if (!hashes.student_config.empty()) identity += fmt::format("student {}\n", hashes.student_config);
   for (const auto& hash : hashes.evaluation) identity += fmt::format("evaluation {}\n", hash);
   return sha256(identity);
 }
 
 /// What the student is before any stage: the key of caches.
-std::string dense_key(const ExperimentSpec& spec, const std::string& model_hash) {
-  return fmt::format("{} blocks [{}]", model_hash, fmt::join(spec.student_blocks, ","));
+std::string dense_key(const ExperimentSpec& spec, const InputHashes& hashes) {
+  if (spec.student.init == StudentSpec::Init::random) {
+    return fmt::format("random {} seed {}", hashes.student_config.empty() ? hashes.model : hashes.student_config, spec.seed);
+  }
+  return fmt::format("{} blocks [{}]", hashes.model, fmt::join(spec.student.blocks, ","));
 }
 
 std::string statistics_key(const ExperimentSpec& spec, const InputHashes& hashes) {
   const auto& text = spec.calibration->text;
-  return sha256(fmt::format("statistics 1\n{}\n{}\n{}\n{}\n{}\n", dense_key(spec, hashes.model),
+  return sha256(fmt::format("statistics 1\n{}\n{}\n{}\n{}\n{}\n", dense_key(spec, hashes),
                             fmt::join(hashes.calibration, ","), text.tokens, text.window,
                             model::to_string(spec.precision)));
 }
@@ -69,6 +82,19 @@ double peak_memory_bytes() {
   getrusage(RUSAGE_SELF, &usage);
   return 1024.0 * static_cast<double>(usage.ru_maxrss);
 }
+
+/// A training's numbers go to the run's record.
+class StageTraining final : public TrainingRecord {
+ public:
+  StageTraining(RunRecord& record, std::size_t stage) : record_(record), stage_(stage) {}
+  void record(const std::vector<Metric>& metrics) override { record_.record(metrics); }
+  void flush() override { record_.flush(); }
+  void forget_steps_after(Index step) override { record_.forget_steps_after(stage_, step); }
+
+ private:
+  RunRecord& record_;
+  std::size_t stage_;
+};
 
 /// One run from its checked configuration to its last number.
 class Job {
@@ -83,7 +109,8 @@ class Job {
 
   RunSummary run() {
     hashes_ = hashes_of(communicator_, spec_, access_);
-    record_.emplace(communicator_, options_, run_, spec_, cell_of(spec_, hashes_), hashes_.model);
+    cell_ = cell_of(spec_, hashes_);
+    record_.emplace(communicator_, options_, run_, spec_, cell_, hashes_.model);
     RunSummary summary{record_->id(), run_.label, record_->is_done()};
     if (summary.was_done_before) {
       log_info(fmt::format("{}: done before as {}", run_.label, summary.id));
@@ -92,6 +119,9 @@ class Job {
     log_info(fmt::format("{}: {}", run_.label, summary.id));
     try {
       work();
+    } catch (const Interrupted& stop) {
+      record_->interrupted(stop.what());
+      throw;
     } catch (const std::exception& error) {
       record_->failed(error.what());
       throw;
@@ -103,20 +133,21 @@ class Job {
   void work() {
     texts_ = evaluation_texts(communicator_, spec_, access_, hashes_.evaluation);
     log_info(fmt::format("loading {}", spec_.model.path));
-    model::Transformer student = comm::coordinate(communicator_, [&] { return dense_student(spec_, access_); });
+    if (spec_.needs_dense_teacher()) teacher_ = comm::coordinate(communicator_, [&] { return access_.load(); });
+    model::Transformer student = comm::coordinate(communicator_, [&] { return teacher_ ? dense_student(spec_, *teacher_) : dense_student(spec_, access_); });
     evaluate_dense(student);
     const auto ids = spec_.calibration ? first_tokens(communicator_, access_, spec_.calibration->text.paths,
                                                       spec_.calibration->text.tokens)
                                        : std::vector<std::int32_t>();
-    Factors factors;
     const std::size_t first = record_->num_finished_stages();
     if (first > 0) {
-      factors = comm::coordinate(communicator_,
-                                 [&] { return read_factors(factors_path(record_->folder(), first - 1).string()); });
-      install(student, factors);
+      comm::coordinate(communicator_, [&] { install_stage(student, record_->folder(), first - 1); });
       log_info(fmt::format("{}: {} of {} stages were done before", run_.label, first, spec_.stages.size()));
     }
-    for (std::size_t stage = first; stage < spec_.stages.size(); ++stage) do_stage(stage, ids, student, factors);
+    for (std::size_t stage = first; stage < spec_.stages.size(); ++stage) {
+      stop_if_asked(fmt::format("{}: stopped before {}; what was finished is kept", run_.label, plan_.stages[stage].name));
+      do_stage(stage, ids, student);
+    }
     record_->finish();
   }
 
@@ -124,14 +155,14 @@ class Job {
     std::vector<Metric> metrics = size_metrics(plan_.dense, -1);
     for (const auto& text : texts_) {
       const auto evaluation =
-          cached_evaluation(communicator_, options_.store_path, dense_key(spec_, hashes_.model), student, text,
+          cached_evaluation(communicator_, options_.store_path, dense_key(spec_, hashes_), student, text,
                             spec_.precision, fmt::format("dense model on {}", text.spec.name));
       log_info(fmt::format("dense model on {}: perplexity {:.3f} ± {:.3f}", text.spec.name, evaluation.perplexity,
                            evaluation.perplexity_standard_error()));
       for (auto& metric : metrics_of(evaluation, text, -1)) metrics.push_back(std::move(metric));
       comm::coordinate(communicator_, [&] { expect_baseline(text.spec, evaluation.perplexity); });
     }
-    if (record_->num_finished_stages() == 0) record_->dense_evaluated(metrics);
+    if (record_->is_fresh()) record_->dense_evaluated(metrics);
   }
 
   void expect_baseline(const EvaluationSpec& spec, double found) const {
@@ -157,40 +188,88 @@ class Job {
     return metrics;
   }
 
-  void do_stage(std::size_t stage, const std::vector<std::int32_t>& ids, model::Transformer& student,
-                Factors& factors) {
+  void do_stage(std::size_t stage, const std::vector<std::int32_t>& ids, model::Transformer& student) {
     const auto& planned = plan_.stages[stage];
-    log_info(fmt::format("{}: {} layers by {}", planned.name, planned.layers.size(), planned.method));
-    record_->stage_started(stage, planned.name);
+    const auto& distill = spec_.stages[stage].distill;
     const double started_s = now_s();
-    std::optional<StatisticsCache> cache;  // of the dense model only: later stages see another one
-    if (stage == 0 && spec_.calibration) cache.emplace(options_.store_path, statistics_key(spec_, hashes_));
-    const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr};
-    const auto outcomes = compress_stage(communicator_, input, student);
-    for (const auto& layer : planned.layers) factors[layer.layer] = factorization_of(student, layer.layer);
-    expect_planned_size(student, planned.after);
-    const auto number = static_cast<Index>(stage);
-    std::vector<Metric> metrics = size_metrics(planned.after, number);
-    for (const auto& text : texts_) {
-      const auto evaluation =
-          eval::evaluate(communicator_, student, text.text, text.spec.protocol, text.spec.max_windows, spec_.precision,
-                         fmt::format("{} on {}", planned.name, text.spec.name));
-      log_info(fmt::format("{} on {}: perplexity {:.3f} ± {:.3f}", planned.name, text.spec.name, evaluation.perplexity,
-                           evaluation.perplexity_standard_error()));
-      for (auto& metric : metrics_of(evaluation, text, number)) metrics.push_back(std::move(metric));
+    std::optional<model::Transformer> previous;  // as the stage finds it: shares all weights
+    if (distill && distill->teacher == DistillSpec::Teacher::previous) previous = student.share();
+    record_->stage_started(stage, planned.name);
+    if (is_compressed(record_->folder(), stage)) {
+      comm::coordinate(communicator_, [&] { install(student, read_factors(factors_path(record_->folder(), stage).string())); });
+      log_info(fmt::format("{}: {} layers were decomposed before", planned.name, planned.layers.size()));
+    } else {
+      compress(stage, ids, student);
     }
+    stop_if_asked(fmt::format("{}: stopped before its training; its decompositions are kept", planned.name));
+    std::vector<Metric> metrics;
+    if (distill) metrics = train(stage, student, previous ? &*previous : teacher_ ? &*teacher_ : nullptr);
     Metric memory;
-    memory.name = "memory/peak_resident", memory.unit = "B", memory.stage = number,
+    memory.name = "memory/peak_resident", memory.unit = "B", memory.stage = static_cast<Index>(stage),
     memory.value = communicator_.max(peak_memory_bytes());
     metrics.push_back(std::move(memory));
-    record_->stage_finished(stage, planned, outcomes, metrics, factors, now_s() - started_s);
+    record_->stage_finished(stage, metrics, now_s() - started_s);
   }
 
-  static decompositions::FactorizationParts factorization_of(const model::Transformer& student,
-                                                             const std::string& layer) {
-    const auto* factorization = dynamic_cast<const decompositions::Factorization*>(student.layer(layer).get());
-    KRONLAB_EXPECTS(factorization, "layer `{}` is not factorised", layer);
-    return factorization->parts();
+  /// Long work between two checkpoints goes on; where it ends, all ranks stop if a signal asked any of them to.
+  void stop_if_asked(const std::string& message) const {
+    if (communicator_.max(Index{StopRequest::is_stop_wanted() ? 1 : 0}) == 1) throw Interrupted(message);
+  }
+
+  void compress(std::size_t stage, const std::vector<std::int32_t>& ids, model::Transformer& student) {
+    const auto& planned = plan_.stages[stage];
+    std::vector<LayerOutcome> outcomes;
+    std::vector<Metric> metrics = size_metrics(planned.after, static_cast<Index>(stage));
+    if (!planned.layers.empty()) {
+      log_info(fmt::format("{}: {} layers by {}", planned.name, planned.layers.size(), planned.method));
+      std::optional<StatisticsCache> cache;  // of the dense model only: later stages see another one
+      if (stage == 0 && spec_.calibration) cache.emplace(options_.store_path, statistics_key(spec_, hashes_));
+      const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr};
+      outcomes = compress_stage(communicator_, input, student);
+      expect_planned_size(student, planned.after);
+      evaluate(stage, 0, planned.name, student, metrics);
+    }
+    const auto factors = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? factors_of(student) : Factors(); });
+    record_->stage_compressed(stage, planned, outcomes, metrics, factors);
+  }
+
+  /// Trains the student and evaluates it; what was trained so far is written beside the stage's factors.
+  std::vector<Metric> train(std::size_t stage, model::Transformer& student, const model::Transformer* teacher) {
+    const auto& planned = plan_.stages[stage];
+    const auto random = RandomStream(spec_.seed).child("distill").child(static_cast<std::uint64_t>(stage));
+    TrainingText text(communicator_, *spec_.training_text, access_, options_.store_path, hashes_.distillation, random.child("text"));
+    const DistillInput input{*spec_.stages[stage].distill,
+                             static_cast<Index>(stage),
+                             planned.name,
+                             cell_,
+                             stage_folder(record_->folder(), stage),
+                             random,
+                             spec_.precision};
+    StageTraining record(*record_, stage);
+    const auto outcome = distill_stage(communicator_, input, student, teacher, text, record);
+    comm::coordinate(communicator_, [&] {
+      if (!communicator_.is_root()) return;
+      const auto earlier = stage > 0 ? values_path(record_->folder(), stage - 1) : std::filesystem::path();
+      write_trained(student, outcome.trained, earlier, values_path(record_->folder(), stage).string());
+    });
+    std::vector<Metric> metrics(1);
+    metrics[0].name = "distill/seconds", metrics[0].unit = "s", metrics[0].stage = static_cast<Index>(stage), metrics[0].step = outcome.num_steps,
+    metrics[0].value = outcome.seconds;
+    evaluate(stage, outcome.num_steps, planned.name + ", distilled", student, metrics);
+    return metrics;
+  }
+
+  void evaluate(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, std::vector<Metric>& metrics) {
+    for (const auto& text : texts_) {
+      const auto evaluation = eval::evaluate(communicator_, student, text.text, text.spec.protocol, text.spec.max_windows, spec_.precision,
+                                             fmt::format("{} on {}", what, text.spec.name));
+      log_info(fmt::format("{} on {}: perplexity {:.3f} ± {:.3f}", what, text.spec.name, evaluation.perplexity,
+                           evaluation.perplexity_standard_error()));
+      for (auto& metric : metrics_of(evaluation, text, static_cast<Index>(stage))) {
+        metric.step = step;
+        metrics.push_back(std::move(metric));
+      }
+    }
   }
 
   /// What was promised is what was made.
@@ -207,6 +286,8 @@ class Job {
   CompressionPlan plan_;
   std::vector<EvaluationText> texts_;
   InputHashes hashes_;
+  std::string cell_;
+  std::optional<model::Transformer> teacher_;
   std::optional<RunRecord> record_;
 };
 

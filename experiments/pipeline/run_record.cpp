@@ -99,9 +99,9 @@ RunRecord::RunRecord(const comm::Communicator& communicator, const RunOptions& o
   });
   id_ = communicator.broadcast(std::move(id_));
   folder_ = communicator.broadcast(std::move(folder_));
-  Index numbers[] = {is_done_ ? 1 : 0, static_cast<Index>(num_finished_)};
+  Index numbers[] = {is_done_ ? 1 : 0, static_cast<Index>(num_finished_), is_fresh_ ? 1 : 0};
   communicator.broadcast(std::span<Index>(numbers));
-  is_done_ = numbers[0] == 1;
+  is_done_ = numbers[0] == 1, is_fresh_ = numbers[2] == 1;
   num_finished_ = static_cast<std::size_t>(numbers[1]);
 }
 
@@ -133,7 +133,9 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
   }
   id_ = store_->id(), folder_ = store_->folder().string();
   num_finished_ = experiments::num_finished_stages(folder_);
-  store_->forget_stages_from(num_finished_ == 0 ? -1 : static_cast<Index>(num_finished_));
+  const auto first_unknown = num_finished_ + (is_compressed(folder_, num_finished_) ? 1 : 0);
+  is_fresh_ = first_unknown == 0;
+  store_->forget_stages_from(is_fresh_ ? -1 : static_cast<Index>(first_unknown));
   store_->set_state(storage::RunState::running);
   log_to_file((store_->folder() / "log" / "run.log").string());
 }
@@ -155,9 +157,8 @@ void RunRecord::stage_started(std::size_t stage, const std::string& name) {
   on_root([&](storage::RunStore& store) { store.stage_started(static_cast<Index>(stage), name); });
 }
 
-void RunRecord::stage_finished(std::size_t stage, const PlannedStage& planned,
-                               const std::vector<LayerOutcome>& outcomes, const std::vector<Metric>& metrics,
-                               const Factors& factors, double seconds) {
+void RunRecord::stage_compressed(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
+                                 const std::vector<Metric>& metrics, const Factors& factors) {
   on_root([&](storage::RunStore& store) {
     fs::create_directories(stage_folder(folder_, stage));
     write_factors(factors_path(folder_, stage).string(), factors);
@@ -165,10 +166,33 @@ void RunRecord::stage_finished(std::size_t stage, const PlannedStage& planned,
     for (std::size_t i = 0; i < outcomes.size(); ++i)
       store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
     for (const auto& metric : metrics) store.record(metric);
+    store.record_artifact(fs::relative(factors_path(folder_, stage), folder_).string(), "factors");
+    store.flush();
+    write_file_atomically((stage_folder(folder_, stage) / "COMPRESSED").string(), "");
+  });
+}
+
+void RunRecord::record(const std::vector<Metric>& metrics) {
+  on_root([&](storage::RunStore& store) {
+    for (const auto& metric : metrics) store.record(metric);
+  });
+}
+
+void RunRecord::flush() {
+  on_root([](storage::RunStore& store) { store.flush(); });
+}
+
+void RunRecord::forget_steps_after(std::size_t stage, Index step) {
+  on_root([&](storage::RunStore& store) { store.forget_steps_after(static_cast<Index>(stage), step); });
+}
+
+void RunRecord::stage_finished(std::size_t stage, const std::vector<Metric>& metrics, double seconds) {
+  on_root([&](storage::RunStore& store) {
+    for (const auto& metric : metrics) store.record(metric);
     Metric time;
     time.name = "time/stage", time.unit = "s", time.stage = static_cast<Index>(stage), time.value = seconds;
     store.record(time);
-    store.record_artifact(fs::relative(factors_path(folder_, stage), folder_).string(), "factors");
+    if (fs::exists(values_path(folder_, stage))) store.record_artifact(fs::relative(values_path(folder_, stage), folder_).string(), "values");
     store.stage_finished(static_cast<Index>(stage), seconds);
     write_file_atomically((stage_folder(folder_, stage) / "DONE").string(), "");
   });
@@ -189,13 +213,17 @@ void RunRecord::finish() {
   });
 }
 
-void RunRecord::failed(const std::string& reason) noexcept {
+void RunRecord::ended(storage::RunState state, const std::string& reason) noexcept {
   if (!store_) return;
   try {
-    store_->set_state(storage::RunState::failed, reason);
+    store_->set_state(state, reason);
   } catch (const std::exception& error) {
-    log_warning(fmt::format("the failure of run {} could not be recorded: {}", id_, error.what()));
+    log_warning(fmt::format("that run {} is {} could not be recorded: {}", id_, storage::to_string(state), error.what()));
   }
 }
+
+void RunRecord::failed(const std::string& reason) noexcept { ended(storage::RunState::failed, reason); }
+
+void RunRecord::interrupted(const std::string& reason) noexcept { ended(storage::RunState::interrupted, reason); }
 
 }  // namespace kronlab::experiments

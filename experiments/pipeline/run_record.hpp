@@ -32,23 +32,35 @@ class RunRecord {
   /// STORE/runs/RUN_ID
   const std::string& folder() const { return folder_; }
 
+  /// Nothing was recorded yet, not even the dense model.
+  bool is_fresh() const { return is_fresh_; }
+
   void dense_evaluated(const std::vector<Metric>& metrics);
   void stage_started(std::size_t stage, const std::string& name);
-  /// Writes the checkpoint, then the numbers.
-  void stage_finished(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
-                      const std::vector<Metric>& metrics, const Factors& factors, double seconds);
+  /// Writes what the stage's decompositions left, then the numbers.
+  void stage_compressed(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
+                        const std::vector<Metric>& metrics, const Factors& factors);
+  /// Numbers of a training.
+  void record(const std::vector<Metric>& metrics);
+  void flush();
+  void forget_steps_after(std::size_t stage, Index step);
+  /// Writes the numbers and marks the stage as done.
+  void stage_finished(std::size_t stage, const std::vector<Metric>& metrics, double seconds);
   /// Writes arrays.h5 of the whole run and marks it done.
   void finish();
   /// Not collective and never throws: root notes why the run ended.
   void failed(const std::string& reason) noexcept;
+  /// The same for a run that stopped after a checkpoint.
+  void interrupted(const std::string& reason) noexcept;
 
  private:
   void open_or_create(const RunOptions& options, const storage::RunDescription& description);
+  void ended(storage::RunState state, const std::string& reason) noexcept;
   void on_root(const std::function<void(storage::RunStore&)>& work);
 
   const comm::Communicator& communicator_;
   std::string id_, folder_;
-  bool is_done_ = false;
+  bool is_done_ = false, is_fresh_ = true;
   std::size_t num_finished_ = 0;
   std::optional<storage::RunStore> store_;  ///< on root, unless the run is done
 };

@@ -5,11 +5,18 @@
 namespace kronlab::experiments {
 
 // The checkpoints of a run's stages:
-//   RUN/checkpoints/stage-K/   factors.safetensors (of all stages so far), arrays.h5, DONE (written last)
+//   RUN/checkpoints/stage-K/
+//     factors.safetensors   of all layers that were decomposed so far, as they are before this stage's training
+//     arrays.h5             what the decompositions left
+//     COMPRESSED            the two above are whole
+//     step-000000120/ ...   checkpoints of the training (training_checkpoint.hpp)
+//     values.safetensors    all that was trained so far, as the stage leaves it; not there where nothing was
+//     DONE                  written last
 
 std::filesystem::path stage_folder(const std::filesystem::path& run_folder, std::size_t stage);
-/// Factors of all layers that were decomposed up to that stage.
 std::filesystem::path factors_path(const std::filesystem::path& run_folder, std::size_t stage);
+std::filesystem::path values_path(const std::filesystem::path& run_folder, std::size_t stage);
+bool is_compressed(const std::filesystem::path& run_folder, std::size_t stage);
 /// Stages, from the first on, whose checkpoint is complete.
 std::size_t num_finished_stages(const std::filesystem::path& run_folder);
 

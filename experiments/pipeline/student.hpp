@@ -1,15 +1,36 @@
 #pragma once
 
+#include <filesystem>
+
 #include "experiments/pipeline/experiment_spec.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/model_access.hpp"
 
 namespace kronlab::experiments {
 
-/// The model that an experiment starts from: its head and its blocks, all dense. @throws as ModelAccess::load
+/// The model that an experiment starts from, all dense: the model's head and blocks as the experiment wants them, or seeded
+/// random weights. @throws as ModelAccess::load
 model::Transformer dense_student(const ExperimentSpec& spec, const ModelAccess& access);
+/// The same, sharing the weights of `model`, the model as it is on disk.
+model::Transformer dense_student(const ExperimentSpec& spec, const model::Transformer& model);
 
 /// Puts factors into their layers. @throws DataError as make_factorization
 void install(model::Transformer& student, const Factors& factors);
+/// The layers that are stored as factors.
+Factors factors_of(const model::Transformer& student);
+
+/// Gives the student the values that a training left (write_values), tensors by name. @throws DataError if one is not a
+/// tensor of this student
+void install_values(model::Transformer& student, const std::string& path);
+
+/// Writes the values of the layers and other tensors in `trained`, and of those that `earlier` (a file of this kind; it may
+/// not exist) holds. @throws StorageError
+void write_trained(model::Transformer& student, const std::vector<std::string>& trained, const std::filesystem::path& earlier,
+                   const std::string& path);
+
+/// The student after its last finished stage. @throws ConfigError if no stage is finished
+model::Transformer finished_student(const ExperimentSpec& spec, const ModelAccess& access, const std::filesystem::path& run_folder);
+/// Puts what the finished stage `stage` left into the dense student.
+void install_stage(model::Transformer& student, const std::filesystem::path& run_folder, std::size_t stage);
 
 }  // namespace kronlab::experiments

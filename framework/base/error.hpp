@@ -54,6 +54,12 @@ class CollectiveError : public Error {
   Cause cause_;
 };
 
+/// Work stopped because a signal asked for it, after a checkpoint from which it can go on (exit code 75). Thrown on all ranks.
+class Interrupted : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Exit codes of every program: 0 done, 1 some run failed or the environment did, 2 configuration or data,
 /// 75 stopped at a time limit after a checkpoint.
 enum class ExitCode : int { done = 0, failed = 1, usage = 2, checkpointed = 75 };

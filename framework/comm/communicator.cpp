@@ -4,19 +4,13 @@
 #include <exception>
 #include <utility>
 
+#include "framework/comm/check.hpp"
+
 namespace kronlab::comm {
 namespace {
 
 /// Largest count of one message: MPI counts are int.
 constexpr std::size_t max_chunk = std::size_t{1} << 30;
-
-void check(int code, const char* call) {
-  if (code == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING];
-  int length = 0;
-  MPI_Error_string(code, text, &length);
-  throw MpiError(fmt::format("{}: {}", call, std::string(text, static_cast<std::size_t>(length))));
-}
 
 CollectiveError::Cause cause_of(const std::exception& error) {
   if (const auto* collective = dynamic_cast<const CollectiveError*>(&error)) return collective->cause();
@@ -124,6 +118,20 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
   }
   return texts;
 }
+
+template <class T>
+void Communicator::all_gather(std::span<T> values, std::span<const Index> ends) const {
+  std::vector<int> counts, offsets;
+  for (Index begin = 0; const Index end : ends) {
+    offsets.push_back(checked_cast<int>(begin));
+    counts.push_back(checked_cast<int>(end - begin));
+    begin = end;
+  }
+  check(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values.data(), counts.data(), offsets.data(), mpi_type<T>(), handle_),
+        "MPI_Allgatherv");
+}
+template void Communicator::all_gather<double>(std::span<double>, std::span<const Index>) const;
+template void Communicator::all_gather<float>(std::span<float>, std::span<const Index>) const;
 
 void Communicator::send_bytes(std::span<const std::byte> bytes, int to, int tag) const {
   for (std::size_t begin = 0; begin < bytes.size(); begin += max_chunk) {

@@ -49,6 +49,10 @@ class Communicator {
   /// Every rank's text, in the order of ranks, on all ranks.
   std::vector<std::string> all_gather(const std::string& text) const;
 
+  /// Values [ends[r - 1], ends[r]) of rank r become known to all ranks, in place.
+  template <class T>
+  void all_gather(std::span<T> values, std::span<const Index> ends) const;
+
   /// Point to point, not collective; any number of bytes.
   void send_bytes(std::span<const std::byte> bytes, int to, int tag) const;
   void receive_bytes(std::span<std::byte> bytes, int from, int tag) const;

@@ -194,6 +194,29 @@ std::vector<Index> StrictTable::integers(const std::string& key) const {
   return result;
 }
 
+std::vector<double> StrictTable::numbers(const std::string& key) const {
+  std::vector<double> result;
+  for (const Value& item : typed<Value::Array>(key, require(key), "an array of numbers")) result.push_back(number_of(key, item));
+  state_->resolved[key] = Value(Value::Array(result.begin(), result.end()));
+  return result;
+}
+
+std::optional<std::vector<std::pair<Index, Index>>> StrictTable::integer_pairs(const std::string& key) const {
+  const Value* value = find(key);
+  if (!value || value->as<std::string>()) return std::nullopt;
+  constexpr const char* wanted = "an array of pairs of integers";
+  std::vector<std::pair<Index, Index>> result;
+  Value::Array resolved;
+  for (const Value& item : typed<Value::Array>(key, *value, wanted)) {
+    const auto& pair = typed<Value::Array>(key, item, wanted);
+    if (pair.size() != 2) fail(key, fmt::format("a list of {}, expected {}", pair.size(), wanted));
+    result.emplace_back(typed<Index>(key, pair[0], wanted), typed<Index>(key, pair[1], wanted));
+    resolved.push_back(item);
+  }
+  state_->resolved[key] = Value(std::move(resolved));
+  return result;
+}
+
 StrictTable StrictTable::child(const std::string& key, const Value& value, std::size_t index, bool in_array) const {
   auto& below = state_->children[key];
   below.in_array = in_array;

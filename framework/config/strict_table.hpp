@@ -44,6 +44,9 @@ class StrictTable {
   /// A text is a list of one.
   std::vector<std::string> texts(const std::string& key) const;
   std::vector<Index> integers(const std::string& key) const;
+  std::vector<double> numbers(const std::string& key) const;
+  /// `[[1, 2], [2, 4]]`; nothing where the key is not there or is a text.
+  std::optional<std::vector<std::pair<Index, Index>>> integer_pairs(const std::string& key) const;
 
   StrictTable table(const std::string& key) const;
   std::optional<StrictTable> find_table(const std::string& key) const;

@@ -55,6 +55,7 @@ class Backward {
       : s_(shape), t_(tensors), layout_(shape.length, shape.head_dim), target_(target),
         teacher_layout_(shape.length, target == nullptr ? 0 : target->head_dim),
         panel_size_(2 * layout_.tiles_size() + layout_.columns_size()),
+        sums_size_(2 * layout_.gradient_size()),
         scratch_size_(3 * layout_.block_size() + 2 * layout_.scores_size() +
                       (target == nullptr ? 0 : teacher_layout_.block_size() + teacher_layout_.scores_size())) {
     if (target == nullptr) return;
@@ -68,14 +69,14 @@ class Backward {
     const Index group = s_.num_heads / s_.num_kv_heads;
     const Index num_teacher_panels = target_ == nullptr ? 0 : s_.num_sequences * target_->num_kv_heads;
     Tensor panels = buffer(num_panels * panel_size_), teacher_panels = buffer(num_teacher_panels * teacher_layout_.tiles_size());
-    Tensor sums = buffer(num_heads * 2 * layout_.gradient_size());
+    Tensor sums = buffer(group == 1 ? 0 : num_heads * sums_size_);
     Real* panel_data = data(panels);
     Real* teacher_data = data(teacher_panels);
     Real* sums_data = data(sums);
     std::vector<double> divergences(static_cast<std::size_t>(num_heads));
 #pragma omp parallel
     {
-      Tensor scratch = buffer(scratch_size_);
+      Tensor scratch = buffer(scratch_size_), own_sums = buffer(group == 1 ? sums_size_ : 0);
 #pragma omp for schedule(static) nowait
       for (Index panel = 0; panel < num_panels; ++panel) pack(panel, panel_data + panel * panel_size_);
 #pragma omp for schedule(static)
@@ -86,13 +87,17 @@ class Backward {
       }
 #pragma omp for schedule(dynamic)
       for (Index head = 0; head < num_heads; ++head) {
+        Real* head_sums = group == 1 ? data(own_sums) : sums_data + head * sums_size_;
         const Index teacher_panel = target_ == nullptr ? 0 : head / (s_.num_heads / target_->num_kv_heads);
         divergences[static_cast<std::size_t>(head)] =
             run_head(head, panel_data + head / group * panel_size_, teacher_data + teacher_panel * teacher_layout_.tiles_size(),
-                     sums_data + head * 2 * layout_.gradient_size(), data(scratch));
+                     head_sums, data(scratch));
+        if (group == 1) store_sums(head, 1, head_sums);
       }
 #pragma omp for schedule(static)
-      for (Index panel = 0; panel < num_panels; ++panel) store_sums(panel, group, sums_data + panel * group * 2 * layout_.gradient_size());
+      for (Index panel = 0; panel < (group == 1 ? 0 : num_panels); ++panel) {
+        store_sums(panel, group, sums_data + panel * group * sums_size_);
+      }
     }
     double divergence = 0;
     for (const double d : divergences) divergence += d;
@@ -186,10 +191,9 @@ class Backward {
 
   /// dk and dv of a key head: the sums of the `group` query heads that share it, in their sequence.
   void store_sums(Index panel, Index group, Real* sums) const {
-    const Index size = 2 * layout_.gradient_size();
     for (Index head = 1; head < group; ++head) {
 #pragma omp simd
-      for (Index i = 0; i < size; ++i) sums[i] += sums[head * size + i];
+      for (Index i = 0; i < sums_size_; ++i) sums[i] += sums[head * sums_size_ + i];
     }
     store(sums, Real{1}, head_rows(t_.dk, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
     store(sums + layout_.gradient_size(), Real{1}, head_rows(t_.dv, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
@@ -200,7 +204,7 @@ class Backward {
   HeadLayout<Real> layout_;
   const AttentionTarget* target_;
   HeadLayout<Real> teacher_layout_;
-  Index panel_size_, scratch_size_;
+  Index panel_size_, sums_size_, scratch_size_;
   ConstMatrixView<T> teacher_q_, teacher_k_;
   Real score_weight_ = 0;
 };

@@ -23,12 +23,26 @@ inline float exponential(float x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const auto exponent = (static_cast<std::int32_t>(n) + 127) << 23;
+  const std::uint32_t exponent = (std::bit_cast<std::uint32_t>(shifted) + 127U) << 23;  // the shift leaves n's low bits
   const float result = p * std::bit_cast<float>(exponent);
   return x < -87.3f ? 0.0f : result;
 }
 
 inline double exponential(double x) { return std::exp(x); }
+
+/// log x of a normal positive number, without branches; relative error below 3e-7 for floats but near x = 1, where the
+/// absolute error is below 1e-7.
+/// x = 2^n m with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh(f), f = (m - 1) / (m + 1), |f| <= 0.172 (remainder 4e-10).
+inline float logarithm(float x) {
+  const auto bits = std::bit_cast<std::int32_t>(x);
+  const std::int32_t n = (bits - 0x3f3504f3) >> 23;
+  const float m = std::bit_cast<float>(bits - n * (1 << 23));
+  const float f = (m - 1.0f) / (m + 1.0f), square = f * f;
+  const float series = 2.0f * f * (1.0f + square * (1.0f / 3.0f + square * (1.0f / 5.0f + square * (1.0f / 7.0f + square * (1.0f / 9.0f)))));
+  return static_cast<float>(n) * 0.693147181f + series;
+}
+
+inline double logarithm(double x) { return std::log(x); }
 
 /// tanh(x) = 1 - 2 / (e^{2x} + 1): absolute error below 2e-7 for floats.
 inline float hyperbolic_tangent(float x) {

@@ -18,12 +18,6 @@ void observe(const InputObserver& observer, Index block, InputSite site, ConstTe
   if (observer) observer(block, site, input);
 }
 
-/// y (+)= x W^T + bias.
-void apply(const LinearLayer& layer, ConstTensorView x, TensorView y, linalg::Write write = linalg::Write::replace) {
-  layer.weight->apply(x, y, write);
-  if (!layer.bias.is_empty()) kernels::add_bias(layer.bias.view(), y);
-}
-
 LinearLayer copy_of(const LinearLayer& layer) { return {layer.weight, layer.bias.is_empty() ? Tensor() : layer.bias.clone()}; }
 Norm copy_of(const Norm& norm) { return {norm.gain.clone(), norm.bias.is_empty() ? Tensor() : norm.bias.clone()}; }
 
@@ -33,6 +27,25 @@ std::shared_ptr<Block> copy_of(const Block& b) {
 }
 
 }  // namespace
+
+void apply(const LinearLayer& layer, ConstTensorView x, TensorView y, linalg::Write write) {
+  layer.weight->apply(x, y, write);
+  if (!layer.bias.is_empty()) kernels::add_bias(layer.bias.view(), y);
+}
+
+void apply_norm(const Norm& norm, double epsilon, ConstTensorView x, TensorView y) {
+  if (norm.bias.is_empty()) {
+    kernels::rms_norm(x, norm.gain.view(), epsilon, y);
+  } else {
+    kernels::layer_norm(x, norm.gain.view(), norm.bias.view(), epsilon, y);
+  }
+}
+
+DType activation_type(Precision precision) {
+  return precision == Precision::fp32 ? DType::f32 : precision == Precision::bf16 ? DType::bf16 : DType::f64;
+}
+
+DType stream_type(Precision precision) { return precision == Precision::fp64 ? DType::f64 : DType::f32; }
 
 std::string_view to_string(Precision precision) {
   switch (precision) {
@@ -49,12 +62,6 @@ Precision precision_from(std::string_view text) {
   }
   throw ConfigError(fmt::format("unknown precision '{}'; known: fp32, bf16, fp64", text));
 }
-
-DType Workspace::activation_type() const {
-  return precision_ == Precision::fp32 ? DType::f32 : precision_ == Precision::bf16 ? DType::bf16 : DType::f64;
-}
-
-DType Workspace::stream_type() const { return precision_ == Precision::fp64 ? DType::f64 : DType::f32; }
 
 TensorView Workspace::buffer(std::size_t index, Index rows, Index cols, DType dtype) {
   if (buffers_.size() <= index) buffers_.resize(index + 1);
@@ -75,8 +82,8 @@ Transformer Transformer::share() const {
   copy.layers_ = layers_;
   copy.embedding_ = embedding_;
   copy.head_ = head_;
-  copy.positions_ = positions_;
-  copy.final_norm_ = final_norm_;
+  if (positions_) copy.positions_ = std::make_shared<Tensor>(positions_->clone());
+  copy.final_norm_ = std::make_shared<Norm>(copy_of(*final_norm_));
   for (const auto& block : blocks_) copy.blocks_.push_back(copy_of(*block));
   return copy;
 }
@@ -132,6 +139,21 @@ void Transformer::replace_layer(const std::string& name, std::shared_ptr<const l
   KRONLAB_EXPECTS(!old || (old->rows() == weight->rows() && old->cols() == weight->cols()),
                   "layer '{}' is [{}, {}], its replacement [{}, {}]", name, old->rows(), old->cols(), weight->rows(), weight->cols());
   old = std::move(weight);
+}
+
+std::shared_ptr<linalg::Trainable> Transformer::unfreeze_layer(const std::string& name) {
+  auto& weight = slot(name);
+  const auto* learns = dynamic_cast<const linalg::Trainable*>(weight.get());
+  if (!learns) throw ConfigError(fmt::format("layer '{}' is stored in a form that does not learn", name));
+  auto own = learns->clone();
+  weight = own;
+  return own;
+}
+
+std::vector<std::pair<std::string, Tensor*>> Transformer::other_tensors() {
+  std::vector<std::pair<std::string, Tensor*>> tensors;
+  for (const auto& [name, tensor] : std::as_const(*this).other_tensors()) tensors.emplace_back(name, const_cast<Tensor*>(tensor));
+  return tensors;
 }
 
 std::vector<std::pair<std::string, const Tensor*>> Transformer::other_tensors() const {
@@ -198,7 +220,7 @@ void Transformer::attend(const Block& block, Index index, Index length, TensorVi
   const TensorView key = workspace.buffer(key_slot, n, kv_width, type);
   const TensorView value = workspace.buffer(value_slot, n, kv_width, type);
   const TensorView mixed = workspace.buffer(mixed_slot, n, q_width, type);
-  apply_norm(block.attention_norm, stream, normed);
+  apply_norm(block.attention_norm, config_.norm_epsilon, stream, normed);
   observe(observer, index, InputSite::attention, normed);
   apply(block.query, normed, query);
   apply(block.key, normed, key);
@@ -217,7 +239,7 @@ void Transformer::run_mlp(const Block& block, Index index, TensorView stream, Wo
   const DType type = workspace.activation_type();
   const TensorView normed = workspace.buffer(normed_slot, stream.rows, config_.width, type);
   const TensorView up = workspace.buffer(up_slot, stream.rows, config_.ffn_width, type);
-  apply_norm(block.mlp_norm, stream, normed);
+  apply_norm(block.mlp_norm, config_.norm_epsilon, stream, normed);
   observe(observer, index, InputSite::mlp, normed);
   TensorView hidden = up;
   if (config_.architecture == Architecture::gpt2) {
@@ -233,14 +255,8 @@ void Transformer::run_mlp(const Block& block, Index index, TensorView stream, Wo
   apply(block.down, hidden, stream, linalg::Write::add);
 }
 
-void Transformer::apply_norm(const Norm& norm, ConstTensorView stream, TensorView normed) const {
-  if (norm.bias.is_empty()) {
-    kernels::rms_norm(stream, norm.gain.view(), config_.norm_epsilon, normed);
-  } else {
-    kernels::layer_norm(stream, norm.gain.view(), norm.bias.view(), config_.norm_epsilon, normed);
-  }
+void Transformer::final_norm(ConstTensorView stream, TensorView normed) const {
+  apply_norm(*final_norm_, config_.norm_epsilon, stream, normed);
 }
-
-void Transformer::final_norm(ConstTensorView stream, TensorView normed) const { apply_norm(*final_norm_, stream, normed); }
 
 }  // namespace kronlab::model

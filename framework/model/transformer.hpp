@@ -40,15 +40,23 @@ struct Block {
   LinearLayer gate, up, down;
 };
 
+/// y = norm(x), of the kind that the norm's tensors tell.  x: [n, width] stream type, y: activation type
+void apply_norm(const Norm& norm, double epsilon, ConstTensorView x, TensorView y);
+/// y (+)= x W^T + bias.
+void apply(const LinearLayer& layer, ConstTensorView x, TensorView y, linalg::Write write = linalg::Write::replace);
+
+/// Of what stands between two products: f32, bf16 or f64.
+DType activation_type(Precision precision);
+/// Of the residual stream: f32, or f64 for Precision::fp64.
+DType stream_type(Precision precision);
+
 /// Buffers of a forward pass, kept between calls: activations between the products of one block.
 class Workspace {
  public:
   explicit Workspace(Precision precision) : precision_(precision) {}
   Precision precision() const { return precision_; }
-  /// Of what stands between two products: f32, bf16 or f64.
-  DType activation_type() const;
-  /// Of the residual stream: f32, or f64 for Precision::fp64.
-  DType stream_type() const;
+  DType activation_type() const { return model::activation_type(precision_); }
+  DType stream_type() const { return model::stream_type(precision_); }
   /// Uninitialised [rows, cols] in slot `index`, reused by later calls with the same slot.
   TensorView buffer(std::size_t index, Index rows, Index cols, DType dtype);
   /// Rotary table of at least `length` rows, kept until another model asks for other angles.
@@ -67,14 +75,15 @@ using InputObserver = std::function<void(Index block, InputSite site, ConstTenso
 /// Operators by the name of their layer.
 using LayerOperators = std::map<std::string, std::shared_ptr<const linalg::LinearOperator>>;
 
-/// A GPT-2 or LLaMA language model whose layers are linear operators. Forward only here; copies share all weights.
+/// A GPT-2 or LLaMA language model whose layers are linear operators. Forward only here (training_pass.hpp has the
+/// gradient); copies share the weights of all layers until one of them is replaced or unfrozen.
 class Transformer {
  public:
   /// Reads every tensor, but not those of layers that are provided. @throws DataError on a missing tensor or a shape that
   /// does not fit the configuration
   static Transformer load(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided = {});
 
-  /// Shares every weight with this model; replacing a layer of the copy leaves this one as it is.
+  /// Shares the weights of all layers with this model; replacing a layer of the copy leaves this one as it is.
   Transformer share() const;
   /// A student of these blocks of the teacher, in this sequence (DistilGPT-2: every other one).
   /// @throws ConfigError if a block does not exist
@@ -88,6 +97,8 @@ class Transformer {
   std::shared_ptr<const linalg::LinearOperator> layer(const std::string& name) const;
   /// @pre shapes agree
   void replace_layer(const std::string& name, std::shared_ptr<const linalg::LinearOperator> weight);
+  /// Replaces a layer by a copy of its own that may be changed. @throws ConfigError if its operator does not learn
+  std::shared_ptr<linalg::Trainable> unfreeze_layer(const std::string& name);
 
   /// Parameters of all operators, norms, biases and positions; a tied head counted once.
   Index num_parameters() const;
@@ -104,8 +115,15 @@ class Transformer {
   /// y = x W^T are the logits.
   const linalg::LinearOperator& head() const { return config_.tied_head ? *embedding_ : *head_; }
 
-  /// All non-layer tensors by canonical name, for export and sizes.
+  const linalg::LinearOperator& embedding() const { return *embedding_; }
+  const Block& block(Index index) const { return *blocks_[static_cast<std::size_t>(index)]; }
+  const Norm& last_norm() const { return *final_norm_; }
+  /// Learned positions: [context, width]; none for LLaMA.
+  const Tensor* positions() const { return positions_.get(); }
+
+  /// All non-layer tensors by canonical name, for export and sizes. They are this model's own.
   std::vector<std::pair<std::string, const Tensor*>> other_tensors() const;
+  std::vector<std::pair<std::string, Tensor*>> other_tensors();
 
  private:
   Transformer() = default;
@@ -114,13 +132,12 @@ class Transformer {
   LinearLayer& block_layer(const std::string& name);
   void attend(const Block& block, Index index, Index length, TensorView stream, Workspace& workspace, const InputObserver& observer) const;
   void run_mlp(const Block& block, Index index, TensorView stream, Workspace& workspace, const InputObserver& observer) const;
-  void apply_norm(const Norm& norm, ConstTensorView stream, TensorView normed) const;
 
   ModelConfig config_;
   std::vector<LayerShape> layers_;
   std::shared_ptr<const linalg::LinearOperator> embedding_, head_;
-  std::shared_ptr<const Tensor> positions_;  ///< wpe, GPT-2 only
-  std::shared_ptr<const Norm> final_norm_;
+  std::shared_ptr<Tensor> positions_;  ///< wpe, GPT-2 only
+  std::shared_ptr<Norm> final_norm_;
   std::vector<std::shared_ptr<Block>> blocks_;
 };
 

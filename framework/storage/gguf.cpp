@@ -261,6 +261,7 @@ void GgufFile::read(const std::string& name, TensorView to, const std::function<
       if (!in_place) convert(std::as_const(row).view(), to.block(i, 0, 1, to.cols));
     }
   }
+  file_.release(bytes_of(entry));
   if (bad >= 0)
     throw DataError(fmt::format("tensor '{}' has a value in row {} that is NaN, infinite or beyond {}", name, bad,
                                 to_string(to.dtype)));

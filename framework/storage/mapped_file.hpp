@@ -17,6 +17,9 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  /// The pages that lie wholly in this part of bytes() count no longer as this process's memory; touched again, they are
+  /// read again, mostly from the system's cache.
+  void release(std::span<const std::byte> part) const;
   const std::string& path() const { return path_; }
 
  private:

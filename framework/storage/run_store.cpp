@@ -316,6 +316,11 @@ void RunStore::forget_stages_from(Index first) {
   std::erase_if(state_->started, [&](Index stage) { return stage >= 0 && stage >= first; });
 }
 
+void RunStore::forget_steps_after(Index stage, Index step) {
+  std::erase_if(state_->metrics, [&](const Metric& metric) { return metric.stage == stage && metric.step > step; });
+  state_->commit_patiently([&] { execute(state_->database, "DELETE FROM metric WHERE stage = ? AND step > ?", stage, step); });
+}
+
 const std::string& RunStore::id() const { return state_->id; }
 const fs::path& RunStore::folder() const { return state_->folder; }
 void RunStore::set_patience(double seconds) {

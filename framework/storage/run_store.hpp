@@ -89,6 +89,8 @@ class RunStore final : public MetricSink {
 
   /// Removes everything recorded of stage `first` and later ones (stages, layers, metrics), before they are done again.
   void forget_stages_from(Index first);
+  /// Removes the metrics of a stage whose step is above `step`, before those steps are done again.
+  void forget_steps_after(Index stage, Index step);
 
   /// Keeps the metric; every 256th writes the batch; where a reader holds the database for more than a second, the
   /// batch waits for the next 256. NaN and infinities stay distinguishable; a standard error that is NaN is none.

@@ -177,6 +177,7 @@ std::span<const std::byte> SafetensorsFile::data_of(const std::string& name) con
 void SafetensorsFile::read(const std::string& name, TensorView to) const {
   expect_fits(name, info(name).shape, to);
   convert_finite(name, info(name).stored_type, data_of(name), to);
+  file_.release(data_of(name));
 }
 
 std::vector<Index> SafetensorsFile::read_integers(const std::string& name) const {

@@ -1,0 +1,152 @@
+#include "experiments/pipeline/memory_estimate.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "experiments/pipeline/layer_pattern.hpp"
+
+namespace kronlab::experiments {
+namespace {
+
+/// Program, libraries and their buffers, measured on a model of a few kilobytes.
+constexpr Index program_bytes = Index{48} << 20;
+constexpr Index logits_at_once = Index{1} << 24;  // elements, as in DistillationLoss
+
+/// Bytes of activations, of one number as it stands between two products.
+struct Widths {
+  Widths(const model::ModelConfig& c, model::Precision precision)
+      : number(size_of(model::activation_type(precision))), stream_number(size_of(model::stream_type(precision))), width(c.width), ffn(c.ffn_width),
+        query(c.num_heads * c.head_dim), key(c.num_kv_heads * c.head_dim), gates(c.architecture == model::Architecture::llama ? 1 : 0) {}
+  Index stream() const { return stream_number * width; }
+  /// What a block keeps of a token besides its input stream.
+  Index kept() const { return number * (2 * query + 2 * key + (1 + gates) * ffn) + stream(); }
+  /// What a forward pass needs at one time.
+  Index forward() const { return number * (width + ffn) + 2 * stream(); }
+  /// And a backward pass besides.
+  Index backward() const { return number * (2 * width + (1 + gates) * ffn + 2 * query + 2 * key) + stream() + 4 * 3 * query; }
+
+  Index number, stream_number, width, ffn, query, key, gates;
+};
+
+Index evaluation_bytes(const ExperimentSpec& spec, const model::ModelConfig& config) {
+  constexpr Index slice = 2048;  // of the vocabulary
+  Index tokens = 1024;
+  for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
+  const Widths w(config, spec.precision);
+  return tokens * (w.kept() + w.forward() + w.stream_number * slice);
+}
+
+Index calibration_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
+  if (!spec.calibration) return 0;
+  std::set<std::pair<Index, model::InputSite>> sites;
+  Index moments = 0, widest = 0, gradients = 0;
+  for (const auto& stage : plan.stages) {
+    for (const auto& layer : stage.layers) {
+      gradients += 8 * layer.gradient_moments;
+      if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
+      moments += 8 * layer.cols * layer.cols;
+      widest = std::max(widest, layer.cols);
+    }
+  }
+  constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
+  const Index own_tokens = spec.calibration->text.tokens / num_ranks;
+  return std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) + partial_sums * 8 * widest * widest + 4 * own_tokens * plan.config.width +
+         3 * gradients;
+}
+
+/// Layers and other tensors of the student with their numbers, as a stage leaves them.
+std::map<std::string, Index> parameters_by_name(const CompressionPlan& plan, std::size_t last_stage) {
+  std::map<std::string, Index> parameters;
+  std::set<std::string> layer_tensors;
+  for (const auto& layer : model::linear_layers(plan.config)) {
+    parameters[layer.name] = layer.rows * layer.cols;
+    layer_tensors.insert(layer.tensor);
+  }
+  for (const auto& [name, shape] : model::tensor_shapes(plan.config)) {
+    if (layer_tensors.contains(name)) continue;
+    Index size = 1;
+    for (const Index extent : shape) size *= extent;
+    parameters[name] = size;
+  }
+  for (std::size_t stage = 0; stage <= last_stage; ++stage) {
+    for (const auto& layer : plan.stages[stage].layers) parameters[layer.layer] += layer.parameters_after - layer.parameters_before;
+  }
+  return parameters;
+}
+
+std::set<std::string> learning_names(const DistillSpec& distill, const CompressionPlan& plan, std::size_t last_stage,
+                                     const std::map<std::string, Index>& parameters) {
+  std::vector<std::string> names;
+  for (const auto& [name, count] : parameters) names.push_back(name);
+  if (distill.train == DistillSpec::Train::all) return {names.begin(), names.end()};
+  std::set<std::string> selected;
+  if (distill.train == DistillSpec::Train::listed) {
+    const auto listed = select_layers(distill.listed, names);
+    return {listed.begin(), listed.end()};
+  }
+  for (std::size_t stage = 0; stage <= last_stage; ++stage) {
+    for (const auto& layer : plan.stages[stage].layers) selected.insert(layer.layer);
+  }
+  return selected;
+}
+
+/// What a training needs besides the teacher's weights.
+Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, std::size_t stage, int num_ranks) {
+  const auto& distill = *spec.stages[stage].distill;
+  const auto parameters = parameters_by_name(plan, stage);
+  const auto learning = learning_names(distill, plan, stage, parameters);
+  const auto shapes = model::linear_layers(plan.config);
+  Index learned = 0, first_block = plan.config.num_blocks;
+  for (const auto& name : learning) {
+    learned += parameters.at(name);
+    const auto shape = std::ranges::find(shapes, name, &model::LayerShape::name);
+    first_block = std::min(first_block, shape == shapes.end() ? 0 : shape->block);
+  }
+  first_block = std::max<Index>(first_block, 0);
+  const Index number = size_of(model::stream_type(spec.precision));
+  const auto own = comm::block_range(distill.trainer.num_micro_batches, 0, num_ranks);
+  const Index arrays = distill::GradientSum::num_arrays(own);
+  const Index moments = 2 * number * learned / (distill.trainer.shard_optimizer ? num_ranks : 1);
+  const Index exchange = num_ranks > 1 ? number * learned : 0;
+  const Index tokens = distill.trainer.micro_batch * distill.trainer.window;
+  const Widths w(plan.config, spec.precision);
+  const Index num_kept = distill.trainer.recompute == model::Recompute::blocks ? 1 : plan.config.num_blocks - first_block;
+  Index activations = tokens * ((plan.config.num_blocks - first_block + 3) * w.stream() + num_kept * w.kept() + w.forward() + w.backward());
+  const Index logits = std::min(logits_at_once, tokens * plan.config.vocab_size);
+  Index logits_bytes = logits * (number + (spec.precision == model::Precision::bf16 ? 2 : 0));
+  if (distill.losses.needs_teacher()) {
+    activations += tokens * (2 * w.stream() + w.kept() + w.forward());
+    logits_bytes += logits * number;
+  }
+  const Index copies = spec.precision == model::Precision::bf16 ? 2 * learned : 0;
+  return number * (1 + arrays) * learned + moments + exchange + activations + logits_bytes + copies;
+}
+
+}  // namespace
+
+Index estimated_memory_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
+  const bool has_teacher = spec.needs_dense_teacher();
+  Index peak = std::max(evaluation_bytes(spec, plan.config), calibration_bytes(spec, plan, num_ranks));
+  Index largest_learned = 0;
+  for (std::size_t stage = 0; stage < spec.stages.size(); ++stage) {
+    if (!spec.stages[stage].distill) continue;
+    Index bytes = training_bytes(spec, plan, stage, num_ranks);
+    if (!has_teacher) {  // the values that learn take the place of those that were loaded
+      const auto parameters = parameters_by_name(plan, stage);
+      for (const auto& name : learning_names(*spec.stages[stage].distill, plan, stage, parameters)) bytes -= 4 * parameters.at(name);
+    }
+    largest_learned = std::max(largest_learned, bytes);
+  }
+  peak = std::max(peak, largest_learned);
+  Index changed = 0;
+  for (const auto& stage : plan.stages) {
+    for (const auto& layer : stage.layers) changed += layer.bytes_after - (has_teacher ? 0 : 4 * layer.parameters_before);
+  }
+  const Index loaded = spec.student.init == StudentSpec::Init::random ? plan.dense.stored_bytes + (has_teacher ? plan.teacher.stored_bytes : 0)
+                                                                      : plan.teacher.stored_bytes;
+  const Index bf16 = spec.precision == model::Precision::bf16 ? loaded / 2 : 0;
+  return loaded + bf16 + std::max<Index>(changed, 0) + peak + program_bytes;
+}
+
+}  // namespace kronlab::experiments

@@ -1,0 +1,18 @@
+#pragma once
+
+namespace kronlab {
+
+/// What a signal asked for: SIGUSR1 a checkpoint, SIGUSR2 or SIGTERM a checkpoint and then to stop.
+///
+/// The handlers only set flags; long work looks at them between its steps. A second SIGTERM ends the process at once.
+struct StopRequest {
+  static void install_handlers();
+  /// Whether a checkpoint was asked for since the last call; forgets it.
+  static bool take_checkpoint();
+  static bool is_stop_wanted();
+  /// As a signal would; for tests and for what decides by other means.
+  static void ask_to_stop();
+  static void forget();
+};
+
+}  // namespace kronlab
