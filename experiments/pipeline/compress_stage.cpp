@@ -211,8 +211,7 @@ class StageRunner {
                             .child("permutation")
                             .child(static_cast<std::uint64_t>(input_.stage))
                             .child(place.name);
-    const bool weighted = part.search->weighting == decompositions::Weighting::inputs;
-    const Tensor seen = weighted ? weighted_by_inputs(weight.view(), statistics) : weight.clone();
+    const Tensor seen = weighted(place.name, weight.view(), part.search->weighting, statistics);
     return part.search->search->search(place.name, seen.view(), problem, random, part.search->budget);
   }
 

@@ -153,7 +153,7 @@ Value without_words(const Value& value) {
 }  // namespace
 
 bool PartSpec::needs_statistics() const {
-  return decomposer->needs_input_moments() || (search && search->weighting == decompositions::Weighting::inputs);
+  return decomposer->needs_input_moments() || (search && search->needs_input_moments());
 }
 
 eval::Protocol protocol_from(const StrictTable& table) {
