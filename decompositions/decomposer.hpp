@@ -39,9 +39,6 @@ std::string_view to_string(Convergence::Reason reason);
 /// `converged` with iterations and residual where an iterative solver found the triples, else `exact`.
 Convergence convergence_of(const linalg::Svd& svd);
 
-/// What of the second moments S of the loss gradient in a layer's outputs a method asks for.
-enum class GradientMoments { none, diagonal, full };
-
 /// A weight decomposed, and how good it is.
 struct Decomposition {
   std::unique_ptr<Factorization> factorization;

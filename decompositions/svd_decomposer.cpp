@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 #include <utility>
 
 #include "decompositions/decomposer.hpp"
@@ -224,7 +223,6 @@ class WhitenedSvdDecomposer final : public LowRankDecomposer {
   Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
                                          ConstMatrixView<double> own_rows, Index rows, Index cols,
                                          const LayerStatistics& statistics) const override {
-    if (is_two_sided()) throw ConfigError(fmt::format("layer `{}`: whitened-svd with weighting = \"two-sided\" has no distributed form", layer));
     const Index kept = truncation(layer, rows, cols);
     const auto roots = comm::coordinate(communicator, [&] { return roots_of(layer, statistics); });
     auto own = roots.inputs.right_product(own_rows);
