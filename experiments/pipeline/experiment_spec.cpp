@@ -156,6 +156,11 @@ bool PartSpec::needs_statistics() const {
   return decomposer->needs_input_moments() || (search && search->needs_input_moments());
 }
 
+decompositions::GradientMoments PartSpec::gradient_moments() const {
+  const auto by_search = search ? search->needed_gradient_moments() : decompositions::GradientMoments::none;
+  return std::max(decomposer->needed_gradient_moments(), by_search);  // in the order none, diagonal, full
+}
+
 eval::Protocol protocol_from(const StrictTable& table) {
   using eval::Protocol;
   Protocol protocol;
