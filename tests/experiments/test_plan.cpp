@@ -7,6 +7,7 @@
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/hash.hpp"
 #include "tests/support/message_of.hpp"
+#include "tests/support/test_data.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
