@@ -1,9 +1,11 @@
 #include "experiments/pipeline/compress_stage.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <utility>
 
+#include "experiments/pipeline/gradient_calibration.hpp"
 #include "framework/base/progress.hpp"
 
 namespace kronlab::experiments {
@@ -57,6 +59,7 @@ class StageRunner {
         student_(student),
         planned_(input.plan.stages[input.stage].layers),
         stage_(input.spec.stages[input.stage]),
+        found_(student.share()),
         outcomes_(planned_.size()) {}
 
   std::vector<LayerOutcome> run() {
@@ -67,8 +70,8 @@ class StageRunner {
       std::vector<double> costs;
       for (const auto at : group.layers) costs.push_back(planned_[at].is_distributed ? 0.0 : planned_[at].cost);
       const comm::WorkPartition partition(costs, communicator_.size());
-      const auto statistics = statistics_of(group, partition);
-      decompose(group, partition, statistics);
+      auto statistics = statistics_of(group, partition);
+      decompose(group, partition, statistics, gradient_moments_of(group, partition));
       if (groups.size() > 1) {
         const double elapsed_s = now_s() - started_s;
         log_info(fmt::format(
@@ -94,7 +97,7 @@ class StageRunner {
     for (std::size_t at = 0; at < planned_.size(); ++at) {
       const auto& layer = planned_[at];
       const bool is_new_site = has_statistics(layer) && !sites.contains({layer.block, layer.site});
-      const Index more = is_new_site ? 8 * layer.cols * layer.cols : 0;
+      const Index more = (is_new_site ? 8 * layer.cols * layer.cols : 0) + 8 * layer.gradient_moments;
       const bool is_new_block = !groups.empty() && has_statistics(layer) && layer.block != groups.back().last_block;
       if (groups.empty() || (is_new_block && (is_sequential() || bytes + more > budget))) {
         groups.push_back({{}, layer.block});
@@ -131,6 +134,27 @@ class StageRunner {
     auto statistics = gather(owners);
     if (input_.cache) save(owners, statistics);
     return statistics;
+  }
+
+  /// Moments of the loss gradient, by layer, of the model as this stage found it (with sequential calibration: as it is now).
+  std::map<std::string, Matrix<double>> gradient_moments_of(const Group& group, const comm::WorkPartition& partition) {
+    std::map<std::string, GradientRequest> wanted;
+    for (std::size_t i = 0; i < group.layers.size(); ++i) {
+      const auto& layer = planned_[group.layers[i]];
+      const auto kind = stage_.parts[layer.part].gradient_moments();
+      if (kind == decompositions::GradientMoments::none) continue;
+      std::vector<int> owners{partition.owner(static_cast<Index>(i))};
+      if (layer.is_distributed) {
+        owners.resize(static_cast<std::size_t>(communicator_.size()));
+        std::iota(owners.begin(), owners.end(), 0);
+      }
+      wanted[layer.name] = {layer.block, kind, owners};
+    }
+    if (wanted.empty()) return {};
+    const auto& calibration = *input_.spec.calibration;
+    const std::vector<std::int32_t> ids(input_.calibration_ids.begin(), input_.calibration_ids.begin() + calibration.gradient_tokens);
+    return gradient_moments(communicator_, is_sequential() ? student_ : found_, ids, calibration.text.window, input_.spec.precision, wanted,
+                            fmt::format("{}: loss gradients of {} layers from {} tokens, window", stage_.name, wanted.size(), ids.size()));
   }
 
   /// Root's look at the disk decides for all.
@@ -238,11 +262,15 @@ class StageRunner {
     outcome.spectrum = std::move(result.spectrum);
   }
 
-  void decompose(const Group& group, const comm::WorkPartition& partition, const SiteStatistics& statistics) {
+  void decompose(const Group& group, const comm::WorkPartition& partition, SiteStatistics& statistics,
+                 std::map<std::string, Matrix<double>> gradients) {
     const LayerStatistics nothing;
     const auto statistics_for = [&](const PlannedLayer& layer) -> const LayerStatistics& {
       const auto found = statistics.find({layer.block, layer.site});
-      return found == statistics.end() ? nothing : found->second;
+      if (found == statistics.end()) return nothing;
+      const auto own = gradients.find(layer.name);  // layers of a site share its inputs, not their gradients
+      found->second.gradient_moments = own == gradients.end() ? Matrix<double>() : std::move(own->second);
+      return found->second;
     };
     for (const auto at : group.layers) {
       if (!planned_[at].is_distributed) continue;
@@ -273,6 +301,7 @@ class StageRunner {
   model::Transformer& student_;
   const std::vector<PlannedLayer>& planned_;
   const StageSpec& stage_;
+  model::Transformer found_;  ///< the student before the stage; shares its weights
   std::vector<LayerOutcome> outcomes_;
   std::unique_ptr<Calibration> calibration_;
 };

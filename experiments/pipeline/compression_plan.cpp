@@ -64,6 +64,12 @@ PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t
     throw ConfigError(
         fmt::format("{}: {} needs statistics of the layer's inputs; `{}` has none", stage, part.method, layer.name));
   }
+  if (const auto moments = part.gradient_moments(); moments != decompositions::GradientMoments::none) {
+    if (layer.block < 0 || !layer.factor.empty()) {
+      throw ConfigError(fmt::format("{}: {} needs moments of the loss gradient in the layer's outputs; `{}` has none", stage, part.method, layer.name));
+    }
+    layer.gradient_moments = moments == decompositions::GradientMoments::full ? layer.rows * layer.rows : layer.rows;
+  }
   candidate.compressed_by = stage;
   for (const auto& [factor, shape] : part.decomposer->factor_shapes(layer.name, layer.rows, layer.cols)) {
     Candidate below;

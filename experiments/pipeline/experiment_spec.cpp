@@ -193,8 +193,12 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
   if (const auto student = root.find_table("student")) spec.student = student_from(*student, folder);
   if (const auto data = root.find_table("data")) {
     if (const auto calibration = data->find_table("calibration")) {
-      spec.calibration = CalibrationSpec{text_from(*calibration, folder), calibration->flag("sequential", false),
-                                         calibration->integer("memory_mb", CalibrationSpec{}.memory_mb, {.least = 1})};
+      CalibrationSpec own;
+      own.text = text_from(*calibration, folder);
+      own.sequential = calibration->flag("sequential", own.sequential);
+      own.memory_mb = calibration->integer("memory_mb", own.memory_mb, {.least = 1});
+      own.gradient_tokens = calibration->integer("gradient_tokens", own.text.tokens, {.least = own.text.window, .most = own.text.tokens});
+      spec.calibration = std::move(own);
     }
     if (const auto distillation = data->find_table("distillation")) spec.training_text = training_text_from(*distillation, folder);
   }

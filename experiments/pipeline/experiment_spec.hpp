@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,7 @@ struct CalibrationSpec {
   TextSpec text;
   bool sequential = false;  ///< later layers see the inputs that compressed earlier ones produce
   Index memory_mb = 1024;   ///< statistics that a rank may hold at one time
+  Index gradient_tokens = 0;  ///< the first ones, for moments of the loss gradient
 };
 
 /// One `[[evaluate]]`.
@@ -58,6 +60,10 @@ struct PartSpec {
   std::optional<decompositions::ConfiguredSearch> search;
   std::string method;  ///< "permuted(kronecker)"
   bool needs_statistics() const;
+  decompositions::GradientMoments gradient_moments() const {
+    const auto of_method = decomposer->needed_gradient_moments();
+    return search ? std::max(of_method, search->needed_gradient_moments()) : of_method;
+  }
 };
 
 /// One `[[stage]]`: what is compressed together, and how the student is trained then.

@@ -10,6 +10,7 @@
 #include "framework/kernels/attention.hpp"
 #include "framework/kernels/dispatch.hpp"
 #include "framework/kernels/vector_math.hpp"
+#include "framework/kernels/vectors.hpp"
 
 /// What attention and its gradient share: products of a block of queries with the keys that it sees, by tiles whose
 /// accumulators stay in vector registers. Tiles above the diagonal are left out.
@@ -19,22 +20,13 @@ inline constexpr Index query_block = 48;  // queries whose scores a thread holds
 
 // Tiles whose accumulators, one row of B and one element of A fit the CPU's vector registers: 32 of 64 bytes, or 16 of 32.
 #ifdef __AVX512F__
-inline constexpr int vector_bytes = 64;
 inline constexpr int score_rows = 8, score_vectors = 2;
 inline constexpr int value_rows = 6, value_vectors = 4;
 #else
-inline constexpr int vector_bytes = 32;
 inline constexpr int score_rows = 6, score_vectors = 2;
 inline constexpr int value_rows = 6, value_vectors = 2;
 #endif
 
-template <class Real>
-struct Lanes {
-  static constexpr Index count = vector_bytes / static_cast<Index>(sizeof(Real));
-  typedef Real type __attribute__((vector_size(vector_bytes), aligned(sizeof(Real)), may_alias));
-};
-template <class Real>
-inline constexpr Index lanes = Lanes<Real>::count;
 template <class Real>
 inline constexpr Index key_tile = score_vectors * lanes<Real>;
 
@@ -84,17 +76,6 @@ struct HeadLayout {
   Index block_size() const { return query_block * padded_dim; }
   Index gradient_size() const { return (padded_length + value_rows) * padded_dim; }
 };
-
-template <class Real, class T>
-inline typename Lanes<Real>::type load(const T* values) {
-  if constexpr (std::is_same_v<T, Real>) {
-    return *reinterpret_cast<const typename Lanes<Real>::type*>(values);
-  } else {
-    Real wide[lanes<Real>];
-    for (Index j = 0; j < lanes<Real>; ++j) wide[j] = static_cast<Real>(values[j]);
-    return load<Real>(wide);
-  }
-}
 
 /// Transposes lanes x lanes values in registers: a stage swaps the off-diagonal halves of the squares of 2 x `half`
 /// rows and columns (Eklundh, A fast computer method for matrix transposing, 1972).

@@ -27,9 +27,9 @@ void layer_norm_rows(ConstMatrixView<Real> x, const Real* gain, const Real* bias
   for (Index i = 0; i < x.rows; ++i) {
     const Real* in = &x.data[i * x.stride];
     Out* out = &y.data[i * y.stride];
-    const Real mean = row_sum<Real>(x.cols, [&](Index j) { return in[j]; }) / static_cast<Real>(x.cols);
+    const Real mean = row_sum<Real>(x.cols, [](auto value) { return value; }, in) / static_cast<Real>(x.cols);
     const Real variance =
-        row_sum<Real>(x.cols, [&](Index j) { return (in[j] - mean) * (in[j] - mean); }) / static_cast<Real>(x.cols);
+        row_sum<Real>(x.cols, [mean](auto value) { return (value - mean) * (value - mean); }, in) / static_cast<Real>(x.cols);
     const Real scale = Real{1} / std::sqrt(variance + static_cast<Real>(epsilon));
     fill_row(out, x.cols, [=](Index j) { return (in[j] - mean) * scale * gain[j] + bias[j]; });
   }
@@ -41,7 +41,7 @@ void rms_norm_rows(ConstMatrixView<Real> x, const Real* gain, double epsilon, Ma
   for (Index i = 0; i < x.rows; ++i) {
     const Real* in = &x.data[i * x.stride];
     Out* out = &y.data[i * y.stride];
-    const Real mean_square = row_sum<Real>(x.cols, [&](Index j) { return in[j] * in[j]; }) / static_cast<Real>(x.cols);
+    const Real mean_square = row_sum<Real>(x.cols, [](auto value) { return value * value; }, in) / static_cast<Real>(x.cols);
     const Real scale = Real{1} / std::sqrt(mean_square + static_cast<Real>(epsilon));
     fill_row(out, x.cols, [=](Index j) { return in[j] * scale * gain[j]; });
   }
@@ -119,12 +119,7 @@ void gelu(ConstTensorView bias, ConstTensorView x, TensorView y) {
   if (bias.cols != 0) expect_row_of(bias, x);
   for_activation_type(x.dtype, [&]<class T>(T) {
     const ParameterRow<compute_t<T>> row(bias, x.cols);
-    transform<T>(x, y, [b = row.data()](auto value, Index, Index j) {
-      using Real = decltype(value);
-      const Real u = value + b[j];
-      const Real inner = static_cast<Real>(0.79788456080286535588) * (u + static_cast<Real>(0.044715) * u * u * u);
-      return static_cast<Real>(0.5) * u * (Real{1} + hyperbolic_tangent(inner));
-    });
+    transform<T>(x, y, [b = row.data()](auto value, Index, Index j) { return gelu_of(value + b[j]).y; });
   });
 }
 

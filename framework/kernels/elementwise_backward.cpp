@@ -63,26 +63,20 @@ void norm_backward(ConstMatrixView<Real> x, const Real* gain, double epsilon, Co
         widen(&dy.data[i * dy.stride], cols, wide.data());
         dout = wide.data();
       }
-      const Real mean = centre == Centre::mean ? row_sum<Real>(cols, [&](Index j) { return in[j]; }) / d : Real{0};
-      const Real variance = row_sum<Real>(cols, [&](Index j) { return (in[j] - mean) * (in[j] - mean); }) / d;
-      const Real scale = Real{1} / std::sqrt(variance + static_cast<Real>(epsilon));
-      Real sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
+      const auto itself = [](auto value) { return value; };
+      const Real mean = centre == Centre::mean ? row_sum<Real>(cols, itself, in) / d : Real{0};
+      const auto square = [mean](auto value) { return (value - mean) * (value - mean); };
+      const Real scale = Real{1} / std::sqrt(row_sum<Real>(cols, square, in) / d + static_cast<Real>(epsilon));
+      const auto product = [](auto a, auto b) { return a * b; };
+      const Real shift = centre == Centre::mean ? row_sum<Real>(cols, product, dout, gain) / d : Real{0};
+      const auto projection = [mean](auto a, auto b, auto value) { return a * b * (value - mean); };
+      const Real slope = row_sum<Real>(cols, projection, dout, gain, in) * scale / d;
+#pragma omp simd
       for (Index j = 0; j < cols; ++j) {
-        const Real g = dout[j] * gain[j];
-        sum += g;
-        product += g * ((in[j] - mean) * scale);
-      }
-      const Real shift = centre == Centre::mean ? sum / d : Real{0}, slope = product / d;
-#pragma omp simd
-      for (Index j = 0; j < cols; ++j) out[j] += (dout[j] * gain[j] - shift - (in[j] - mean) * scale * slope) * scale;
-      if (d_gain.cols != 0) {
-#pragma omp simd
-        for (Index j = 0; j < cols; ++j) partial[j] += dout[j] * ((in[j] - mean) * scale);
-      }
-      if (d_bias.cols != 0) {
-#pragma omp simd
-        for (Index j = 0; j < cols; ++j) partial[cols + j] += dout[j];
+        const Real normed = (in[j] - mean) * scale;
+        out[j] += (dout[j] * gain[j] - shift - normed * slope) * scale;
+        partial[j] += dout[j] * normed;
+        if constexpr (centre == Centre::mean) partial[cols + j] += dout[j];
       }
     }
   };
@@ -157,14 +151,9 @@ void gelu_backward(ConstTensorView bias, ConstTensorView x, TensorView d, Tensor
         Real* ys = write_y(y_row);
 #pragma omp simd
         for (Index j = 0; j < count; ++j) {
-          // y = u (1 + t) / 2, t = tanh(c (u + a u^3)), t' = (1 - t^2) c (1 + 3 a u^2)
-          constexpr Real c = static_cast<Real>(0.79788456080286535588), a = static_cast<Real>(0.044715);
-          constexpr Real half = static_cast<Real>(0.5);
-          const Real u = xs[j] + b[first + j], square = u * u;
-          const Real t = hyperbolic_tangent(c * (u + a * square * u));
-          const Real slope = half * (Real{1} + t) + half * u * (Real{1} - t * t) * c * (Real{1} + 3 * a * square);
+          const auto [value_at, slope] = gelu_of(xs[j] + b[first + j]);
           dxs[j] = dys[j] * slope;
-          ys[j] = half * u * (Real{1} + t);
+          ys[j] = value_at;
         }
         write_d.store(d_row, count);
         write_y.store(y_row, count);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/kernels/dispatch.hpp"
+#include "framework/kernels/vectors.hpp"
 
 /// What loops over rows of activations share. Values of two bytes are copied to floats and back: g++ vectorises each of
 /// the three loops, but not one that widens, computes and narrows.
@@ -20,12 +21,23 @@ inline void expect_row_of(ConstTensorView row, ConstTensorView x) {
                   x.cols);
 }
 
-/// Sum of term(j) over a row, in vector lanes of the compute type.
-template <class Real, class Term>
-Real row_sum(Index cols, Term term) {
+/// Sum over a row of term(a[j], b[j], ...) for inputs a, b, ...; the term takes vectors or single values. Four sums
+/// run beside each other: one alone would wait for each addition.
+template <class Real, class Term, class... Inputs>
+Real row_sum(Index cols, Term term, const Inputs*... inputs) {
+  using Vector = typename Lanes<Real>::type;
+  constexpr int num_sums = 4;
+  constexpr Index step = lanes<Real>;
+  Vector sums[num_sums] = {};
+  Index j = 0;
+  for (; j + num_sums * step <= cols; j += num_sums * step) {
+    for (int s = 0; s < num_sums; ++s) sums[s] += term(load<Real>(inputs + j + s * step)...);
+  }
+  for (; j + step <= cols; j += step) sums[0] += term(load<Real>(inputs + j)...);
+  const Vector vector = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   Real sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index j = 0; j < cols; ++j) sum += term(j);
+  for (Index lane = 0; lane < step; ++lane) sum += vector[lane];
+  for (; j < cols; ++j) sum += term(inputs[j]...);
   return sum;
 }
 

@@ -44,12 +44,19 @@ inline float logarithm(float x) {
 
 inline double logarithm(double x) { return std::log(x); }
 
-/// tanh(x) = 1 - 2 / (e^{2x} + 1): absolute error below 2e-7 for floats.
-inline float hyperbolic_tangent(float x) {
-  const float clamped = std::min(std::max(x, -15.0f), 15.0f);
-  return 1.0f - 2.0f / (exponential(2.0f * clamped) + 1.0f);
-}
+template <class Real>
+struct ValueAndSlope {
+  Real y, slope;
+};
 
-inline double hyperbolic_tangent(double x) { return std::tanh(x); }
+/// u (1 + tanh z) / 2 with z = c (u + a u^3), the formula of GPT-2 (`gelu_new`). (1 + tanh z) / 2 is the logistic
+/// function s of 2 z, with s' = s (1 - s).
+template <class Real>
+inline ValueAndSlope<Real> gelu_of(Real u) {
+  constexpr Real twice_c = static_cast<Real>(2 * 0.79788456080286535588), a = static_cast<Real>(0.044715);
+  const Real square = std::min(u * u, Real{1024});  // beyond, s is 0 or 1 and powers may overflow
+  const Real s = Real{1} / (Real{1} + exponential(-twice_c * u * (Real{1} + a * square)));
+  return {u * s, s + u * s * (Real{1} - s) * twice_c * (Real{1} + 3 * a * square)};
+}
 
 }  // namespace kronlab::kernels

@@ -104,6 +104,7 @@ void add_elementwise(Suite& suite, DType type, Index n, Index d) {
   const auto gain = suite.tensor(DType::f32, 1, d).view(), bias = suite.tensor(DType::f32, 1, d).view();
   const double wide = 4e-9 * static_cast<double>(n * d), own = 1e-9 * static_cast<double>(size_of(type) * n * d);
   const std::string of = " " + std::string(to_string(type)) + " " + std::to_string(n) + "x" + std::to_string(d);
+  suite.add("copy" + of, "GB/s", 2 * own, [=] { convert(a, b); });
   suite.add("add_bias" + of, "GB/s", 2 * own, [=] { add_bias(bias, a); });
   suite.add("layer_norm" + of, "GB/s", wide + own, [=] { layer_norm(stream, gain, bias, 1e-5, a); });
   suite.add("layer_norm_backward" + of, "GB/s", 3 * wide + own,

@@ -303,7 +303,7 @@ BOOST_AUTO_TEST_CASE(gradients_of_huge_values_are_their_limits) {
       const double stored = x.values()(0, 0);
       gelu_backward(ConstTensorView(), x.view(), d.view(), y.view());
       BOOST_TEST(d.values()(0, 0) == 1.0);
-      BOOST_TEST(d.values()(0, 1) == 0.0);
+      BOOST_TEST(std::abs(d.values()(0, 1)) < 1e-30);
       BOOST_TEST(y.values()(0, 0) == stored);
       d = Strided(type, ones);
       silu_times_backward(up.view(), x.view(), d.view(), d_up.view(), y.view());
