@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -36,12 +37,16 @@ Ended run_one(const comm::Communicator& world, const config::RunSpec& spec, cons
 
 /// A file that cannot work is refused before any run of it starts.
 void expect_all_can_be_done(const comm::Communicator& world, const std::vector<config::RunSpec>& runs,
-                            const std::string& folder) {
+                            const std::string& folder, const RunArguments& arguments) {
   comm::coordinate(world, [&] {
     if (!world.is_root()) return;
     for (const auto& run : runs) {
       const auto spec = ExperimentSpec::read(run.config, folder);
       CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
+      const bool trains = std::ranges::any_of(spec.stages, [](const StageSpec& stage) { return stage.distill.has_value(); });
+      if (arguments.must_train && !trains) {
+        throw ConfigError(fmt::format("{}: run '{}' has no stage that trains: give [stage.distill], or use `kronlab run`", arguments.sweep.file, run.label));
+      }
     }
   });
 }
@@ -72,7 +77,7 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
   const auto specs = load_sweep(world, arguments.sweep);
   const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
   const RunOptions options{arguments.store, folder.empty() ? "." : folder, arguments.command_line, arguments.threads};
-  expect_all_can_be_done(world, specs, options.config_folder);
+  expect_all_can_be_done(world, specs, options.config_folder, arguments);
   StopRequest::install_handlers();
   std::vector<Ended> all;
   const double started_s = now_s();

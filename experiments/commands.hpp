@@ -33,6 +33,7 @@ struct RunArguments {
   std::vector<std::string> command_line;
   int threads = 1;
   bool as_json = false;
+  bool must_train = false;  ///< each run has a stage that trains: `kronlab train`
 };
 /// Does every run of a sweep that is not done, and prints their table. A run that fails does not stop the others.
 int run(const comm::Communicator& world, const RunArguments& arguments);

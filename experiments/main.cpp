@@ -22,7 +22,7 @@ std::string default_store() {
 /// What the command line asks for.
 struct Arguments {
   CheckArguments check;
-  RunArguments run;
+  RunArguments run, train;
   EvalArguments eval;
   ExportArguments export_model;
   bool oversubscribe = false;
@@ -44,8 +44,8 @@ CLI::App* add_check(CLI::App& app, CheckArguments& a) {
   return command;
 }
 
-CLI::App* add_run(CLI::App& app, RunArguments& a) {
-  auto* command = app.add_subcommand("run", "do every run of a file that is not done yet, and print the table");
+CLI::App* add_run(CLI::App& app, RunArguments& a, const char* name, const char* what) {
+  auto* command = app.add_subcommand(name, what);
   add_sweep(*command, a.sweep);
   command->add_option("--store", a.store, "folder of the record")->capture_default_str();
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
@@ -93,8 +93,10 @@ CLI::App* add_export(CLI::App& app, ExportArguments& a) {
 
 int drive(const comm::Communicator& world, int argc, char** argv) {
   Arguments a;
-  a.run.store = a.export_model.store = default_store();
+  a.run.store = a.train.store = a.export_model.store = default_store();
+  a.train.must_train = true;
   a.run.command_line.assign(argv, argv + argc);
+  a.train.command_line = a.run.command_line;
   CLI::App app(
       "kronlab compresses language models with tensor decompositions and measures what that costs.\n"
       "Alone or under mpirun -n N. Exit codes: 0 done, 1 some run failed, 2 configuration or data, 75 stopped after a "
@@ -106,7 +108,9 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
   app.fallthrough();
   const std::pair<CLI::App*, std::function<int()>> commands[] = {
       {add_check(app, a.check), [&] { return check(world, a.check); }},
-      {add_run(app, a.run), [&] { return run(world, a.run); }},
+      {add_run(app, a.run, "run", "do every run of a file that is not done yet, and print the table"), [&] { return run(world, a.run); }},
+      {add_run(app, a.train, "train", "the same for a file whose stages train: a student against a teacher, or a model from nothing"),
+       [&] { return run(world, a.train); }},
       {add_eval(app, a.eval), [&] { return eval(world, a.eval); }},
       {add_export(app, a.export_model), [&] { return export_model(world, a.export_model); }},
   };
@@ -116,7 +120,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
     const int code = world.is_root() ? app.exit(error) : error.get_exit_code();
     return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
-  a.run.threads = comm::threads_per_rank(
+  a.run.threads = a.train.threads = comm::threads_per_rank(
       world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
   omp_set_num_threads(a.run.threads);
   for (const auto& [command, action] : commands) {

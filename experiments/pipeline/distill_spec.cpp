@@ -56,7 +56,7 @@ void read_checkpoints(const StrictTable& table, DistillSpec::Checkpoints& spec) 
 /// "all", "factors", or patterns.
 void read_train(const StrictTable& table, DistillSpec& spec) {
   const auto names = table.has("train") ? table.texts("train") : std::vector<std::string>{"all"};
-  if (!table.has("train")) table.resolve("train", config::Value(std::string("all")));
+  table.resolve("train", config::Value(config::Value::Array(names.begin(), names.end())));
   if (names.size() == 1 && names[0] == "all") return;
   if (names.size() == 1 && names[0] == "factors") {
     spec.train = DistillSpec::Train::factors;
