@@ -11,7 +11,8 @@ using namespace attention;
 template <class T, class Real>
 class Attention {
  public:
-  Attention(const AttentionShape& shape, ConstMatrixView<T> q, ConstMatrixView<T> k, ConstMatrixView<T> v, MatrixView<T> out)
+  Attention(const AttentionShape& shape, ConstMatrixView<T> q, ConstMatrixView<T> k, ConstMatrixView<T> v,
+            MatrixView<T> out)
       : s_(shape), q_(q), k_(k), v_(v), out_(out), layout_(shape.length, shape.head_dim) {}
 
   void run() {
@@ -70,14 +71,18 @@ class Attention {
 
 }  // namespace
 
-void causal_attention(const AttentionShape& shape, ConstTensorView q, ConstTensorView k, ConstTensorView v, TensorView out) {
+void causal_attention(const AttentionShape& shape, ConstTensorView q, ConstTensorView k, ConstTensorView v,
+                      TensorView out) {
   const Index tokens = shape.num_sequences * shape.length;
-  KRONLAB_EXPECTS(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0, "{} heads share {} key/value heads",
-                  shape.num_heads, shape.num_kv_heads);
-  KRONLAB_EXPECTS(q.rows == tokens && k.rows == tokens && v.rows == tokens && out.rows == tokens, "attention over {} x {} tokens: rows {}, {}, {}, {}",
-                  shape.num_sequences, shape.length, q.rows, k.rows, v.rows, out.rows);
-  KRONLAB_EXPECTS(q.cols == shape.num_heads * shape.head_dim && out.cols == q.cols && k.cols == shape.num_kv_heads * shape.head_dim && v.cols == k.cols,
-                  "attention of {}/{} heads of {}: columns {}, {}, {}, {}", shape.num_heads, shape.num_kv_heads, shape.head_dim, q.cols, k.cols, v.cols, out.cols);
+  KRONLAB_EXPECTS(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0,
+                  "{} heads share {} key/value heads", shape.num_heads, shape.num_kv_heads);
+  KRONLAB_EXPECTS(q.rows == tokens && k.rows == tokens && v.rows == tokens && out.rows == tokens,
+                  "attention over {} x {} tokens: rows {}, {}, {}, {}", shape.num_sequences, shape.length, q.rows,
+                  k.rows, v.rows, out.rows);
+  KRONLAB_EXPECTS(q.cols == shape.num_heads * shape.head_dim && out.cols == q.cols &&
+                      k.cols == shape.num_kv_heads * shape.head_dim && v.cols == k.cols,
+                  "attention of {}/{} heads of {}: columns {}, {}, {}, {}", shape.num_heads, shape.num_kv_heads,
+                  shape.head_dim, q.cols, k.cols, v.cols, out.cols);
   if (tokens == 0) return;
   for_activation_type(q.dtype, [&]<class T>(T) {
     Attention<T, compute_t<T>>(shape, q.as<T>(), k.as<T>(), v.as<T>(), out.as<T>()).run();

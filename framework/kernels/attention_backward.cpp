@@ -28,7 +28,8 @@ double softmax_pair(Index visible, RowEnds<Real> ends, Real* teacher, Real* stud
 #pragma omp simd
   for (Index j = 0; j < ends.computed; ++j) teacher[j] *= inverse_t, student[j] *= inverse_s;
   std::fill(student + ends.computed, student + ends.filled, Real{0});
-  return static_cast<double>(cross) / static_cast<double>(sum_t) - std::log(static_cast<double>(sum_t)) + std::log(static_cast<double>(sum_s));
+  return static_cast<double>(cross) / static_cast<double>(sum_t) - std::log(static_cast<double>(sum_t)) +
+         std::log(static_cast<double>(sum_s));
 }
 
 /// d from gradients of probabilities to gradients of scores: d_j = p_j (d_j - sum_i p_i d_i).
@@ -52,7 +53,10 @@ class Backward {
   };
 
   Backward(const AttentionShape& shape, const Tensors& tensors, const AttentionTarget* target)
-      : s_(shape), t_(tensors), layout_(shape.length, shape.head_dim), target_(target),
+      : s_(shape),
+        t_(tensors),
+        layout_(shape.length, shape.head_dim),
+        target_(target),
         teacher_layout_(shape.length, target == nullptr ? 0 : target->head_dim),
         panel_size_(2 * layout_.tiles_size() + layout_.columns_size()),
         sums_size_(2 * layout_.gradient_size()),
@@ -68,7 +72,8 @@ class Backward {
     const Index num_panels = s_.num_sequences * s_.num_kv_heads, num_heads = s_.num_sequences * s_.num_heads;
     const Index group = s_.num_heads / s_.num_kv_heads;
     const Index num_teacher_panels = target_ == nullptr ? 0 : s_.num_sequences * target_->num_kv_heads;
-    Tensor panels = buffer(num_panels * panel_size_), teacher_panels = buffer(num_teacher_panels * teacher_layout_.tiles_size());
+    Tensor panels = buffer(num_panels * panel_size_),
+           teacher_panels = buffer(num_teacher_panels * teacher_layout_.tiles_size());
     Tensor sums = buffer(group == 1 ? 0 : num_heads * sums_size_);
     Real* panel_data = data(panels);
     Real* teacher_data = data(teacher_panels);
@@ -90,8 +95,8 @@ class Backward {
         Real* head_sums = group == 1 ? data(own_sums) : sums_data + head * sums_size_;
         const Index teacher_panel = target_ == nullptr ? 0 : head / (s_.num_heads / target_->num_kv_heads);
         divergences[static_cast<std::size_t>(head)] =
-            run_head(head, panel_data + head / group * panel_size_, teacher_data + teacher_panel * teacher_layout_.tiles_size(),
-                     head_sums, data(scratch));
+            run_head(head, panel_data + head / group * panel_size_,
+                     teacher_data + teacher_panel * teacher_layout_.tiles_size(), head_sums, data(scratch));
         if (group == 1) store_sums(head, 1, head_sums);
       }
 #pragma omp for schedule(static)
@@ -141,7 +146,9 @@ class Backward {
     double divergence = 0;
     for (Index first = 0; first < s_.length; first += query_block) {
       const Index count = std::min(query_block, s_.length - first);
-      const auto block = [&](auto x, Index head_dim) { return head_rows(x, sequence, column, head_dim).block(first, 0, count, head_dim); };
+      const auto block = [&](auto x, Index head_dim) {
+        return head_rows(x, sequence, column, head_dim).block(first, 0, count, head_dim);
+      };
       pack_block(layout_, block(t_.q, s_.head_dim), scale, queries);
       pack_block(layout_, block(t_.d_out, s_.head_dim), Real{1}, d_out);
       multiply_keys(layout_, first, count, queries, key_tiles, p);
@@ -196,7 +203,8 @@ class Backward {
       for (Index i = 0; i < sums_size_; ++i) sums[i] += sums[head * sums_size_ + i];
     }
     store(sums, Real{1}, head_rows(t_.dk, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
-    store(sums + layout_.gradient_size(), Real{1}, head_rows(t_.dv, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
+    store(sums + layout_.gradient_size(), Real{1},
+          head_rows(t_.dv, panel / s_.num_kv_heads, panel % s_.num_kv_heads, s_.head_dim));
   }
 
   AttentionShape s_;
@@ -213,32 +221,37 @@ void expect_shapes(const AttentionShape& shape, const AttentionTarget& target) {
   const Index tokens = shape.num_sequences * shape.length;
   KRONLAB_EXPECTS(target.num_kv_heads > 0 && shape.num_heads % target.num_kv_heads == 0,
                   "{} heads of the teacher share {} key/value heads", shape.num_heads, target.num_kv_heads);
-  KRONLAB_EXPECTS(target.q.rows == tokens && target.k.rows == tokens && target.q.cols == shape.num_heads * target.head_dim &&
-                      target.k.cols == target.num_kv_heads * target.head_dim,
-                  "the teacher's queries [{}, {}] and keys [{}, {}] for {} tokens, heads {}/{} of {}", target.q.rows, target.q.cols,
-                  target.k.rows, target.k.cols, tokens, shape.num_heads, target.num_kv_heads, target.head_dim);
+  KRONLAB_EXPECTS(
+      target.q.rows == tokens && target.k.rows == tokens && target.q.cols == shape.num_heads * target.head_dim &&
+          target.k.cols == target.num_kv_heads * target.head_dim,
+      "the teacher's queries [{}, {}] and keys [{}, {}] for {} tokens, heads {}/{} of {}", target.q.rows, target.q.cols,
+      target.k.rows, target.k.cols, tokens, shape.num_heads, target.num_kv_heads, target.head_dim);
 }
 
 }  // namespace
 
 double causal_attention_backward(const AttentionShape& shape, ConstTensorView q, ConstTensorView k, ConstTensorView v,
-                                 ConstTensorView d_out, TensorView dq, TensorView dk, TensorView dv, const AttentionTarget* target) {
+                                 ConstTensorView d_out, TensorView dq, TensorView dk, TensorView dv,
+                                 const AttentionTarget* target) {
   const Index tokens = shape.num_sequences * shape.length;
   const Index q_cols = shape.num_heads * shape.head_dim, kv_cols = shape.num_kv_heads * shape.head_dim;
-  KRONLAB_EXPECTS(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0, "{} heads share {} key/value heads",
-                  shape.num_heads, shape.num_kv_heads);
+  KRONLAB_EXPECTS(shape.num_kv_heads > 0 && shape.num_heads % shape.num_kv_heads == 0,
+                  "{} heads share {} key/value heads", shape.num_heads, shape.num_kv_heads);
   for (const ConstTensorView x : {q, d_out, ConstTensorView(dq)}) {
-    KRONLAB_EXPECTS(x.rows == tokens && x.cols == q_cols, "queries or outputs [{}, {}], expected [{}, {}]", x.rows, x.cols, tokens, q_cols);
+    KRONLAB_EXPECTS(x.rows == tokens && x.cols == q_cols, "queries or outputs [{}, {}], expected [{}, {}]", x.rows,
+                    x.cols, tokens, q_cols);
   }
   for (const ConstTensorView x : {k, v, ConstTensorView(dk), ConstTensorView(dv)}) {
-    KRONLAB_EXPECTS(x.rows == tokens && x.cols == kv_cols, "keys or values [{}, {}], expected [{}, {}]", x.rows, x.cols, tokens, kv_cols);
+    KRONLAB_EXPECTS(x.rows == tokens && x.cols == kv_cols, "keys or values [{}, {}], expected [{}, {}]", x.rows, x.cols,
+                    tokens, kv_cols);
   }
   if (target != nullptr) expect_shapes(shape, *target);
   if (tokens == 0) return 0;
   double divergence = 0;
   for_activation_type(q.dtype, [&]<class T>(T) {
     using Kernel = Backward<T, compute_t<T>>;
-    const typename Kernel::Tensors tensors{q.as<T>(), k.as<T>(), v.as<T>(), d_out.as<T>(), dq.as<T>(), dk.as<T>(), dv.as<T>()};
+    const typename Kernel::Tensors tensors{q.as<T>(),  k.as<T>(),  v.as<T>(), d_out.as<T>(),
+                                           dq.as<T>(), dk.as<T>(), dv.as<T>()};
     divergence = Kernel(shape, tensors, target).run();
   });
   return divergence;

@@ -16,9 +16,11 @@
 /// accumulators stay in vector registers. Tiles above the diagonal are left out.
 namespace kronlab::kernels::attention {
 
-inline constexpr Index query_block = 48;  // queries whose scores a thread holds at once; a multiple of every tile height
+inline constexpr Index query_block =
+    48;  // queries whose scores a thread holds at once; a multiple of every tile height
 
-// Tiles whose accumulators, one row of B and one element of A fit the CPU's vector registers: 32 of 64 bytes, or 16 of 32.
+// Tiles whose accumulators, one row of B and one element of A fit the CPU's vector registers: 32 of 64 bytes, or 16
+// of 32.
 #ifdef __AVX512F__
 inline constexpr int score_rows = 8, score_vectors = 2;
 inline constexpr int value_rows = 6, value_vectors = 4;
@@ -28,7 +30,7 @@ inline constexpr int value_rows = 6, value_vectors = 2;
 #endif
 
 template <class Real>
-inline constexpr Index key_tile = score_vectors * lanes<Real>;
+inline constexpr Index key_tile = score_vectors* lanes<Real>;
 
 inline Index round_up(Index value, Index step) { return (value + step - 1) / step * step; }
 
@@ -38,7 +40,8 @@ enum class Result { write, add };
 /// C[Rows, Vectors * lanes] = (or +=) A[Rows, depth] B[depth, Vectors * lanes]; all accumulators stay in registers.
 /// In the order of columns, a_stride elements lie from column to column of A.
 template <class Real, int Rows, int Vectors, Order order, Result result>
-inline void tile_product(Index depth, const Real* a, Index a_stride, const Real* b, Index b_stride, Real* c, Index c_stride) {
+inline void tile_product(Index depth, const Real* a, Index a_stride, const Real* b, Index b_stride, Real* c,
+                         Index c_stride) {
   using Vector = typename Lanes<Real>::type;
   Vector sum[Rows][Vectors] = {};
   for (Index k = 0; k < depth; ++k) {
@@ -65,8 +68,11 @@ inline void tile_product(Index depth, const Real* a, Index a_stride, const Real*
 template <class Real>
 struct HeadLayout {
   HeadLayout(Index length_, Index head_dim_)
-      : length(length_), head_dim(head_dim_), padded_length(round_up(length, key_tile<Real>)),
-        padded_dim(round_up(head_dim, lanes<Real>)), score_stride(padded_length + key_tile<Real>) {}
+      : length(length_),
+        head_dim(head_dim_),
+        padded_length(round_up(length, key_tile<Real>)),
+        padded_dim(round_up(head_dim, lanes<Real>)),
+        score_stride(padded_length + key_tile<Real>) {}
 
   Index length, head_dim, padded_length, padded_dim, score_stride;
 
@@ -94,7 +100,8 @@ inline void transpose(typename Lanes<Real>::type (&rows)[lanes<Real>]) {
         rows[i] = __builtin_shuffle(a, b, low);
         rows[i + half] = __builtin_shuffle(a, b, high);
       }
-    }(std::make_integer_sequence<int, count>());
+    }
+    (std::make_integer_sequence<int, count>());
     transpose<Real, 2 * half>(rows);
   }
 }
@@ -118,7 +125,8 @@ void pack_tiles(const HeadLayout<Real>& l, ConstMatrixView<T> rows, Real* tiles)
       for (Index c = 0; c < step; ++c) *reinterpret_cast<Vector*>(tile + (j + c) * width) = square[c];
     }
     for (; j < l.head_dim; ++j) {
-      for (Index t = 0; t < step; ++t) tile[j * width + t] = t < count ? static_cast<Real>(rows(first + t, j)) : Real{0};
+      for (Index t = 0; t < step; ++t)
+        tile[j * width + t] = t < count ? static_cast<Real>(rows(first + t, j)) : Real{0};
     }
   }
 }
@@ -162,7 +170,8 @@ void pack_block(const HeadLayout<Real>& l, ConstMatrixView<T> rows, Real factor,
 
 /// scores[i, key] = block[i] . key for the queries first .. first + count and the keys that they see, by whole tiles.
 template <class Real>
-void multiply_keys(const HeadLayout<Real>& l, Index first, Index count, const Real* block, const Real* tiles, Real* scores) {
+void multiply_keys(const HeadLayout<Real>& l, Index first, Index count, const Real* block, const Real* tiles,
+                   Real* scores) {
   for (Index key = 0; key < first + count; key += key_tile<Real>) {
     const Index begin = std::max(key - first, Index{0}) / score_rows * score_rows;
     for (Index i = begin; i < count; i += score_rows) {
@@ -175,7 +184,8 @@ void multiply_keys(const HeadLayout<Real>& l, Index first, Index count, const Re
 
 /// result[i] = sum over the keys that i sees of scores[i, key] row[key], for packed columns of rows.
 template <class Real>
-void multiply_values(const HeadLayout<Real>& l, Index first, Index count, const Real* scores, const Real* columns, Real* result) {
+void multiply_values(const HeadLayout<Real>& l, Index first, Index count, const Real* scores, const Real* columns,
+                     Real* result) {
   for_column_tiles<Real>(l.padded_dim, [&](Index j, auto vectors) {
     constexpr int num_vectors = decltype(vectors)::value;
     for (Index i = 0; i < count; i += value_rows) {
@@ -189,7 +199,8 @@ void multiply_values(const HeadLayout<Real>& l, Index first, Index count, const 
 /// sums[key] += sum over the queries i that see the key of scores[i, key] block[i]. The block that holds the key itself
 /// is the first that sees it and writes.  sums: [.., padded_dim]
 template <class Real>
-void add_transposed(const HeadLayout<Real>& l, Index first, Index count, const Real* scores, const Real* block, Real* sums) {
+void add_transposed(const HeadLayout<Real>& l, Index first, Index count, const Real* scores, const Real* block,
+                    Real* sums) {
   const auto run = [&]<Result result>(std::integral_constant<Result, result>, Index from, Index to) {
     for (Index key = from; key < to; key += value_rows) {
       const Index begin = std::max(key - first, Index{0});

@@ -27,9 +27,12 @@ void layer_norm_rows(ConstMatrixView<Real> x, const Real* gain, const Real* bias
   for (Index i = 0; i < x.rows; ++i) {
     const Real* in = &x.data[i * x.stride];
     Out* out = &y.data[i * y.stride];
-    const Real mean = row_sum<Real>(x.cols, [](auto value) { return value; }, in) / static_cast<Real>(x.cols);
-    const Real variance =
-        row_sum<Real>(x.cols, [mean](auto value) { return (value - mean) * (value - mean); }, in) / static_cast<Real>(x.cols);
+    const Real mean = row_sum<Real>(
+                          x.cols, [](auto value) { return value; }, in) /
+                      static_cast<Real>(x.cols);
+    const Real variance = row_sum<Real>(
+                              x.cols, [mean](auto value) { return (value - mean) * (value - mean); }, in) /
+                          static_cast<Real>(x.cols);
     const Real scale = Real{1} / std::sqrt(variance + static_cast<Real>(epsilon));
     fill_row(out, x.cols, [=](Index j) { return (in[j] - mean) * scale * gain[j] + bias[j]; });
   }
@@ -41,7 +44,9 @@ void rms_norm_rows(ConstMatrixView<Real> x, const Real* gain, double epsilon, Ma
   for (Index i = 0; i < x.rows; ++i) {
     const Real* in = &x.data[i * x.stride];
     Out* out = &y.data[i * y.stride];
-    const Real mean_square = row_sum<Real>(x.cols, [](auto value) { return value * value; }, in) / static_cast<Real>(x.cols);
+    const Real mean_square = row_sum<Real>(
+                                 x.cols, [](auto value) { return value * value; }, in) /
+                             static_cast<Real>(x.cols);
     const Real scale = Real{1} / std::sqrt(mean_square + static_cast<Real>(epsilon));
     fill_row(out, x.cols, [=](Index j) { return in[j] * scale * gain[j]; });
   }

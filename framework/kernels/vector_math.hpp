@@ -9,7 +9,8 @@ namespace kronlab::kernels {
 
 /// e^x without branches, so that loops over it vectorise; relative error below 3e-7 for floats, 0 below -87.3,
 /// infinity above 88.37.
-/// Argument reduction x = n ln 2 + r, |r| <= ln 2 / 2, and the Taylor polynomial of degree 7 (remainder 2.1e-8 at the ends).
+/// Argument reduction x = n ln 2 + r, |r| <= ln 2 / 2, and the Taylor polynomial of degree 7 (remainder 2.1e-8 at the
+/// ends).
 inline float exponential(float x) {
   const float clamped = std::min(std::max(x, -87.3f), 88.7f);
   const float shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: rounds to an integer in the low bits

@@ -200,6 +200,37 @@ BOOST_AUTO_TEST_CASE(sequences_of_a_batch_do_not_see_each_other) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(gradients_may_lie_on_their_inputs) {
+  for (const Index num_kv_heads : {2, 4}) {
+    const AttentionShape s{2, 100, 4, num_kv_heads, 12};
+    for (const DType type : activation_types) {
+      Case apart(s, type), on_q(s, type), on_d_out(s, type);
+      apart.run();
+      causal_attention_backward(s, on_q.q.view(), on_q.k.view(), on_q.v.view(), on_q.d_out.view(), on_q.q.view(),
+                                on_q.k.view(), on_q.v.view());
+      BOOST_TEST(error_of(on_q.q.values(), apart.dq.values()) == 0.0);
+      BOOST_TEST(error_of(on_q.k.values(), apart.dk.values()) == 0.0);
+      BOOST_TEST(error_of(on_q.v.values(), apart.dv.values()) == 0.0);
+      auto& c = on_d_out;
+      causal_attention_backward(s, c.q.view(), c.k.view(), c.v.view(), c.d_out.view(), c.d_out.view(), c.dk.view(),
+                                c.dv.view());
+      BOOST_TEST(error_of(c.d_out.values(), apart.dq.values()) == 0.0);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_target_of_no_weight_is_only_measured) {
+  const AttentionShape s{1, 60, 2, 1, 8};
+  Case c(s, DType::f32, {1, 4}), without(s, DType::f32);
+  without.run();
+  const AttentionTarget target{c.teacher_q.view(), c.teacher_k.view(), 1, 4, 0.0};
+  const double divergence = causal_attention_backward(s, c.q.view(), c.k.view(), c.v.view(), c.d_out.view(),
+                                                      c.dq.view(), c.dk.view(), c.dv.view(), &target);
+  BOOST_TEST(divergence > 0.1);
+  BOOST_TEST(error_of(c.dq.values(), without.dq.values()) == 0.0);
+  BOOST_TEST(error_of(c.dk.values(), without.dk.values()) == 0.0);
+}
+
 BOOST_AUTO_TEST_CASE(the_number_of_threads_changes_no_bit) {
   const AttentionShape s{2, 150, 6, 2, 16};
   const int before = omp_get_max_threads();

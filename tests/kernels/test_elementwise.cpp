@@ -231,7 +231,8 @@ BOOST_AUTO_TEST_CASE(parameters_beside_f64_activations_may_be_f32_or_f64) {
 
   Strided fine(DType::f64, random_matrix(1, 33, seed.child("row"))), x(DType::f64, values), y(DType::f64, 4, 33);
   layer_norm(x.view(), fine.view(), fine.view(), 1e-5, y.view());
-  BOOST_TEST(error_of(y.values(), reference::layer_norm(values, fine.values(), fine.values(), 1e-5)) < bound(DType::f64, 33));
+  BOOST_TEST(error_of(y.values(), reference::layer_norm(values, fine.values(), fine.values(), 1e-5)) <
+             bound(DType::f64, 33));
 }
 
 BOOST_AUTO_TEST_CASE(the_exponential_keeps_its_promise_over_the_whole_range) {
@@ -248,7 +249,8 @@ BOOST_AUTO_TEST_CASE(the_exponential_keeps_its_promise_over_the_whole_range) {
 }
 
 BOOST_AUTO_TEST_CASE(shapes_that_do_not_fit_are_refused) {
-  Tensor x(DType::f32, {2, 4}), other(DType::f32, {2, 5}), row(DType::f32, {4}), longer(DType::f32, {5}), wide(DType::f64, {4});
+  Tensor x(DType::f32, {2, 4}), other(DType::f32, {2, 5}), row(DType::f32, {4}), longer(DType::f32, {5}),
+      wide(DType::f64, {4});
   BOOST_CHECK_THROW(layer_norm(x.view(), longer.view(), row.view(), 1e-5, x.view()), ContractError);
   BOOST_CHECK_THROW(layer_norm(x.view(), row.view(), row.view(), 1e-5, other.view()), ContractError);
   BOOST_CHECK_THROW(rms_norm(x.view(), longer.view(), 1e-5, x.view()), ContractError);
