@@ -10,8 +10,6 @@
 namespace kronlab::distill {
 namespace {
 
-constexpr Index logits_at_once = Index{1} << 24;  // elements of a block of logits: 64 MiB of float32
-
 constexpr std::array<LossTerm, num_loss_terms> all_terms = {LossTerm::ce,     LossTerm::kl,        LossTerm::reverse_kl, LossTerm::jsd,
                                                             LossTerm::hidden, LossTerm::embedding, LossTerm::attention};
 

@@ -60,6 +60,9 @@ struct LossOptions {
 /// [teacher width, student width] stands between them (Romero et al., FitNets, 2015).
 class DistillationLoss {
  public:
+  /// Elements of a block of logits: 64 MiB of float32.
+  static constexpr Index logits_at_once = Index{1} << 24;
+
   /// @throws ConfigError if vocabularies, heads (attention) or the block map do not fit
   static void expect_fits(const LossOptions& options, const model::ModelConfig& student, const model::ModelConfig& teacher);
   /// `teacher` is null where only ce is wanted. @throws ConfigError as expect_fits, or if a teacher is missing

@@ -11,8 +11,10 @@
 
 #include "framework/base/progress.hpp"
 #include "framework/kernels/adamw.hpp"
+#include "tests/bench/measurement.hpp"
 
 using namespace kronlab;
+using bench::median;
 
 namespace {
 
@@ -31,11 +33,6 @@ double seconds(Action action) {
   const double start = now_s();
   action();
   return now_s() - start;
-}
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <utility>
 #include <vector>
@@ -17,29 +16,12 @@
 #include "framework/eval/evaluator.hpp"
 #include "framework/model/tokenizer.hpp"
 #include "framework/storage/model_files.hpp"
+#include "tests/bench/measurement.hpp"
 
 namespace {
 
 using namespace kronlab;
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0.0 : values[values.size() / 2];
-}
-
-/// Largest resident memory so far, without pages of mapped files.
-double peak_mib() {
-  std::ifstream status("/proc/self/status");
-  std::map<std::string, double> kib;
-  std::string key;
-  double value = 0;
-  for (std::string line; std::getline(status, line);) {
-    const auto colon = line.find(':');
-    key = line.substr(0, colon);
-    if (std::sscanf(line.c_str() + colon + 1, "%lf", &value) == 1) kib[key] = value;
-  }
-  return (kib["VmHWM"] - kib["RssFile"]) / 1024;
-}
+using bench::median;
 
 /// Seconds of all products of one window, nothing between them: the weights are those of the model.
 double seconds_of_products(const model::Transformer& model, Index length, model::Precision precision) {
@@ -85,7 +67,7 @@ double share_of_products(const model::ModelConfig& config, const model::Transfor
   return products / (products + attention);
 }
 
-int bench(int argc, char** argv, const comm::Communicator& world) {
+int run_benchmark(int argc, char** argv, const comm::Communicator& world) {
   if (argc < 5) {
     std::fprintf(stderr, "usage: %s MODEL TEXT fp32|bf16 WINDOWS [ROUNDS]\n", argv[0]);
     return 2;
@@ -114,7 +96,7 @@ int bench(int argc, char** argv, const comm::Communicator& world) {
     if (world.size() == 1)
       bounds.push_back(static_cast<double>(protocol.window) / seconds_of_products(model, protocol.window, precision));
   }
-  const double memory = world.max(peak_mib() - weights_mib);
+  const double memory = world.max(bench::peak_memory().without_files_mib - weights_mib);
   if (world.is_root()) {
     std::printf("tokens_per_second %.1f\n", median(speeds));
     if (!bounds.empty()) {
@@ -131,5 +113,5 @@ int bench(int argc, char** argv, const comm::Communicator& world) {
 
 int main(int argc, char** argv) {
   return kronlab::comm::run(argc, argv,
-                            [&](const kronlab::comm::Communicator& world) { return bench(argc, argv, world); });
+                            [&](const kronlab::comm::Communicator& world) { return run_benchmark(argc, argv, world); });
 }
