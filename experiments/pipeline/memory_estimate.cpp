@@ -13,7 +13,6 @@ namespace {
 
 /// Program, libraries and their buffers, measured on a model of a few kilobytes.
 constexpr Index program_bytes = Index{48} << 20;
-constexpr Index logits_at_once = Index{1} << 24;  // elements, as in DistillationLoss
 
 /// Bytes of activations, of one number as it stands between two products.
 struct Widths {
@@ -108,7 +107,7 @@ Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, st
   const Widths w(plan.config, spec.precision);
   const Index num_kept = distill.trainer.recompute == model::Recompute::blocks ? 1 : plan.config.num_blocks - first_block;
   Index activations = tokens * ((plan.config.num_blocks - first_block + 3) * w.stream() + num_kept * w.kept() + w.forward() + w.backward());
-  const Index logits = std::min(logits_at_once, tokens * plan.config.vocab_size);
+  const Index logits = std::min(distill::DistillationLoss::logits_at_once, tokens * plan.config.vocab_size);
   Index logits_bytes = logits * (number + (spec.precision == model::Precision::bf16 ? 2 : 0));
   if (distill.losses.needs_teacher()) {
     activations += tokens * (2 * w.stream() + w.kept() + w.forward());
