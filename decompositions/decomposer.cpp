@@ -6,28 +6,53 @@
 #include <span>
 #include <utility>
 
+#include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/gemm.hpp"
 
 namespace kronlab::decompositions {
 namespace {
 
-double squared_norm(ConstMatrixView<double> a) {
+/// Σ_ij A_ij B_ij.
+double inner(ConstMatrixView<double> a, ConstMatrixView<double> b) {
   double sum = 0;
   for (Index i = 0; i < a.rows; ++i) {
-    for (const double value : a.row(i)) sum += value * value;
+    for (Index j = 0; j < a.cols; ++j) sum += a(i, j) * b(i, j);
   }
   return sum;
 }
 
-/// tr(A C A^T).
-double weighted_norm(ConstMatrixView<double> a, const Matrix<double>& c) {
-  Matrix<double> product(a.rows, a.cols);
-  linalg::gemm(linalg::Transpose::no, a, linalg::Transpose::no, c.view(), 0.0, product.view());
-  double sum = 0;
-  for (Index i = 0; i < a.rows; ++i) {
-    for (Index j = 0; j < a.cols; ++j) sum += a(i, j) * product(i, j);
+/// Only the diagonal of S is known.
+bool is_diagonal(const Matrix<double>& s) { return s.rows() == 1; }
+
+/// Rows of S A for a diagonal S.  first_row: where these rows begin in the weight
+Matrix<double> scaled_rows(const Matrix<double>& s, const Matrix<double>& a, Index first_row) {
+  Matrix<double> scaled(a.rows(), a.cols());
+  for (Index i = 0; i < a.rows(); ++i) {
+    for (Index j = 0; j < a.cols(); ++j) scaled(i, j) = s(0, first_row + i) * a(i, j);
   }
-  return sum;
+  return scaled;
+}
+
+Matrix<double> product(const Matrix<double>& a, const Matrix<double>& b) {
+  Matrix<double> result(a.rows(), b.cols());
+  linalg::gemm(linalg::Transpose::no, a.view(), linalg::Transpose::no, b.view(), 0.0, result.view());
+  return result;
+}
+
+/// Squared: |A|_F, tr(A C A^T), tr(S A C A^T), as far as moments are known. Of some rows, their share.
+struct Norms {
+  double plain = 0.0, weighted = 0.0, two_sided = 0.0;
+};
+
+/// sa: the same rows of S A; empty where S is not known
+Norms norms_of(const Matrix<double>& a, const Matrix<double>& sa, const LayerStatistics& statistics) {
+  Norms norms;
+  norms.plain = inner(a, a);
+  if (statistics.input_moments.size() == 0) return norms;
+  const auto ac = product(a, statistics.input_moments);
+  norms.weighted = inner(a, ac);
+  if (sa.size() > 0) norms.two_sided = inner(sa, ac);
+  return norms;
 }
 
 double relative(double error, double norm) { return norm > 0 ? std::sqrt(std::max(error, 0.0) / norm) : 0.0; }
@@ -40,6 +65,26 @@ void expect_finite(const std::string& layer, const Matrix<double>& weight, Index
         throw DataError(fmt::format("layer `{}`: weight [{}, {}] is {}, expected a finite number", layer, first_row + i,
                                     j, weight(i, j)));
       }
+    }
+  }
+}
+
+bool has_both(const LayerStatistics& statistics) {
+  return statistics.input_moments.size() > 0 && statistics.gradient_moments.size() > 0;
+}
+
+/// Relative errors from the norms of the error and of the weight.
+void set_errors(Decomposition& result, const Norms& error, const Norms& weight, const LayerStatistics& statistics) {
+  result.relative_error = relative(error.plain, weight.plain);
+  if (statistics.input_moments.size() > 0) result.weighted_error = relative(error.weighted, weight.weighted);
+  if (has_both(statistics)) result.two_sided_error = relative(error.two_sided, weight.two_sided);
+}
+
+void expect_finite_moments(const std::string& layer, const char* what, const Matrix<double>& moments) {
+  for (Index i = 0; i < moments.size(); ++i) {
+    if (!std::isfinite(moments.data()[i])) {
+      throw DataError(fmt::format("layer `{}`: second moments of {}: [{}, {}] is {}, expected a finite number", layer,
+                                  what, i / moments.cols(), i % moments.cols(), moments.data()[i]));
     }
   }
 }
@@ -77,23 +122,37 @@ std::optional<GroupingProblem> Decomposer::grouping_problem(const std::string&, 
   return std::nullopt;
 }
 
-void Decomposer::expect_moments(const std::string& layer, Index rows, Index cols, const LayerStatistics& statistics) const {
-  const bool has_moments = statistics.input_moments.size() > 0;
-  if (needs_input_moments() && !has_moments) {
+void Decomposer::expect_moments(const std::string& layer, Index rows, Index cols,
+                                const LayerStatistics& statistics) const {
+  const auto& c = statistics.input_moments;
+  const auto& s = statistics.gradient_moments;
+  const auto needed = needed_gradient_moments();
+  if (needs_input_moments() && c.size() == 0) {
     throw DataError(fmt::format("layer `{}`: '{}' needs second moments of the layer's inputs: give calibration data",
                                 layer, kind()));
   }
-  KRONLAB_EXPECTS(!has_moments || statistics.input_moments.rows() == cols,
-                  "moments of {} inputs for a weight of {} columns", statistics.input_moments.rows(), cols);
-  const auto& s = statistics.gradient_moments;
-  if (needed_gradient_moments() != GradientMoments::none && s.size() == 0) {
-    throw DataError(fmt::format("layer `{}`: '{}' needs second moments of the loss gradient in the layer's outputs: give calibration data", layer, kind()));
+  if (needed != GradientMoments::none && s.size() == 0) {
+    throw DataError(
+        fmt::format("layer `{}`: '{}' needs second moments of the gradient in the layer's outputs: give "
+                    "calibration data",
+                    layer, kind()));
   }
-  const bool is_full = s.rows() == rows && s.cols() == rows, is_diagonal = s.rows() == 1 && s.cols() == rows;
-  KRONLAB_EXPECTS(s.size() == 0 || is_full || is_diagonal, "gradient moments [{}, {}] for a weight of {} rows", s.rows(), s.cols(), rows);
-  if (needed_gradient_moments() == GradientMoments::full && !is_full) {
-    throw DataError(fmt::format("layer `{}`: '{}' needs all second moments of the loss gradient, found their diagonal", layer, kind()));
+  if (c.size() > 0 && (c.rows() != cols || c.cols() != cols)) {
+    throw DataError(fmt::format("layer `{}` ({} x {}): second moments of its inputs are {} x {}, expected {} x {}",
+                                layer, rows, cols, c.rows(), c.cols(), cols, cols));
   }
+  if (s.size() > 0 && (s.cols() != rows || (s.rows() != rows && !is_diagonal(s)))) {
+    throw DataError(
+        fmt::format("layer `{}` ({} x {}): second moments of its gradient are {} x {}, expected {} x {} or "
+                    "the diagonal, 1 x {}",
+                    layer, rows, cols, s.rows(), s.cols(), rows, rows, rows));
+  }
+  if (needed == GradientMoments::full && s.rows() != rows) {
+    throw DataError(
+        fmt::format("layer `{}`: '{}' needs all second moments of the gradient, found their diagonal", layer, kind()));
+  }
+  expect_finite_moments(layer, "its inputs", c);
+  expect_finite_moments(layer, "its gradient", s);
 }
 
 Decomposition Decomposer::decompose(const std::string& layer, ConstTensorView weight,
@@ -103,11 +162,12 @@ Decomposition Decomposer::decompose(const std::string& layer, ConstTensorView we
   expect_moments(layer, weight.rows, weight.cols, statistics);
   Decomposition result = do_decompose(layer, weight, statistics);
   const auto difference = difference_of(original, result.factorization->to_dense().view());
-  result.relative_error = relative(squared_norm(difference), squared_norm(original));
-  if (statistics.input_moments.size() > 0) {
-    result.weighted_error = relative(weighted_norm(difference, statistics.input_moments),
-                                     weighted_norm(original, statistics.input_moments));
-  }
+  const auto norms = [&](const Matrix<double>& a) {
+    const auto& s = statistics.gradient_moments;
+    if (!has_both(statistics)) return norms_of(a, {}, statistics);
+    return norms_of(a, is_diagonal(s) ? scaled_rows(s, a, 0) : product(s, a), statistics);
+  };
+  set_errors(result, norms(difference), norms(original), statistics);
   return result;
 }
 
@@ -126,26 +186,29 @@ Decomposition Decomposer::decompose(const comm::Communicator& communicator, cons
     return wide;
   });
   Decomposition result = do_decompose_distributed(communicator, layer, original, rows, cols, statistics);
-  // Squared norms of error and weight, then weighted: each rank's rows add their part.
-  const auto norms = comm::coordinate(communicator, [&] {
-    std::vector<double> parts(4);
-    if (range.size() == 0) return parts;
+  const auto difference = comm::coordinate(communicator, [&] {
+    if (range.size() == 0) return Matrix<double>(0, cols);
     std::vector<std::int32_t> ids(static_cast<std::size_t>(range.size()));
     std::iota(ids.begin(), ids.end(), checked_cast<std::int32_t>(range.begin));
     Tensor approximation(DType::f32, {range.size(), cols});
     result.factorization->gather_rows(ids, approximation.view());
-    const auto difference = difference_of(original, approximation.view());
-    parts[0] = squared_norm(difference), parts[1] = squared_norm(original);
-    if (statistics.input_moments.size() > 0) {
-      parts[2] = weighted_norm(difference, statistics.input_moments),
-      parts[3] = weighted_norm(original, statistics.input_moments);
-    }
-    return parts;
+    return difference_of(original, approximation.view());
   });
-  auto sums = norms;
-  communicator.sum(std::span<double>(sums));
-  result.relative_error = relative(sums[0], sums[1]);
-  if (statistics.input_moments.size() > 0) result.weighted_error = relative(sums[2], sums[3]);
+  // Each rank's rows add their part.
+  const auto norms = [&](const Matrix<double>& a) {
+    const auto& s = statistics.gradient_moments;
+    Matrix<double> sa;
+    if (has_both(statistics) && !is_diagonal(s))
+      sa = linalg::product_of_rows(communicator, linalg::Transpose::no, s.view(), a.view());
+    const auto own = comm::coordinate(communicator, [&] {
+      if (has_both(statistics) && is_diagonal(s)) sa = scaled_rows(s, a, range.begin);
+      return norms_of(a, sa, statistics);
+    });
+    double sums[] = {own.plain, own.weighted, own.two_sided};
+    communicator.sum(std::span<double>(sums));
+    return Norms{sums[0], sums[1], sums[2]};
+  };
+  set_errors(result, norms(difference), norms(original), statistics);
   return result;
 }
 

@@ -21,6 +21,13 @@ struct LayerStatistics {
   Index num_tokens = 0;
 };
 
+/// What a method needs of LayerStatistics::gradient_moments.
+enum class GradientMoments { none, diagonal, full };
+
+/// What counts as an error dW: |dW|_F^2, tr(dW C dW^T), which is the error of the layer's output, or tr(S dW C dW^T),
+/// the second-order change of the loss if gradients and inputs are independent (K-FAC: Martens and Grosse, 1503.05671).
+enum class Weighting { none, inputs, two_sided };
+
 /// How an iteration ended: a value, not an exception.
 struct Convergence {
   enum class Reason { exact, converged, max_iterations, time_limit };
@@ -32,14 +39,12 @@ std::string_view to_string(Convergence::Reason reason);
 /// `converged` with iterations and residual where an iterative solver found the triples, else `exact`.
 Convergence convergence_of(const linalg::Svd& svd);
 
-/// What of the second moments S of the loss gradient in a layer's outputs a method asks for.
-enum class GradientMoments { none, diagonal, full };
-
 /// A weight decomposed, and how good it is.
 struct Decomposition {
   std::unique_ptr<Factorization> factorization;
-  double relative_error = 0.0;           ///< |W - W^|_F / |W|_F; 0 for a zero weight
-  std::optional<double> weighted_error;  ///< sqrt(tr(dW C dW^T) / tr(W C W^T)); none without input moments
+  double relative_error = 0.0;            ///< |W - W^|_F / |W|_F; 0 for a zero weight
+  std::optional<double> weighted_error;   ///< sqrt(tr(dW C dW^T) / tr(W C W^T)); none without input moments
+  std::optional<double> two_sided_error;  ///< sqrt(tr(S dW C dW^T) / tr(S W C W^T)); none without both moments
   Convergence convergence;
   std::vector<double>
       spectrum;  ///< singular values of what was truncated, descending: all, or the kept ones if only those were found
@@ -72,7 +77,7 @@ class Decomposer {
   virtual ~Decomposer() = default;
 
   /// @throws ConfigError naming `layer` if the shape does not suit (does not divide, too many terms), DataError on NaN
-  /// or infinite weights or if required moments are missing
+  /// or infinite weights or moments, moments of another shape, or if required moments are missing
   Decomposition decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const;
 
   /// The same for a weight whose rows are spread over ranks: rank r passes the rows comm::block_range(rows, r, size),
@@ -89,7 +94,7 @@ class Decomposer {
   virtual std::string_view kind() const = 0;
   /// Whether LayerStatistics::input_moments are required.
   virtual bool needs_input_moments() const { return false; }
-  /// Whether LayerStatistics::gradient_moments are required, and which.
+  /// What of LayerStatistics::gradient_moments is required; who needs the diagonal takes all of S too.
   virtual GradientMoments needed_gradient_moments() const { return GradientMoments::none; }
   /// What a weight of this shape will take, without any weight. @throws ConfigError as `decompose`
   virtual Size size_of(const std::string& layer, Index rows, Index cols) const = 0;
@@ -138,20 +143,15 @@ struct SvdOptions {
 };
 std::unique_ptr<Decomposer> make_svd_decomposer(const SvdOptions& options);
 
-/// Whose second moments a whitened SVD weighs errors by.
-enum class Whitening { inputs, two_sided };
-
-/// inputs: SVD of W L, times L^-1, with L L^T = C + damping mean(diag C) I: the nearest matrix of that rank in the norm
-/// tr(dW C dW^T), which is the error of the layer's output (SVD-LLM: Wang et al., 2403.07378).
-/// two-sided: SVD of M^T W L, times M^-T and L^-1, with M M^T = S + gradient_damping mean(diag S) I besides: the nearest in
-/// the norm tr(S dW C dW^T), which stands for the loss to second order where S and C are independent (K-FAC: Martens
-/// and Grosse, 1503.05671).
+/// SVD of W L, times L^-1, with L L^T = C + damping mean(diag C) I: the nearest matrix of that rank in the norm
+/// tr(dW C dW^T) (SVD-LLM: Wang et al., 2403.07378). Two-sided: SVD of K^T W L, with K^-T on the left too and
+/// K K^T = S + gradient_damping mean(diag S) I: the nearest in the norm tr(S dW C dW^T).
 struct WhitenedSvdOptions {
   SvdOptions size;
   double damping = 1e-3;
-  Whitening weighting = Whitening::inputs;
-  GradientMoments gradient_moments = GradientMoments::full;  ///< or their diagonal; two-sided only
-  double gradient_damping = 0.1;
+  Weighting weighting = Weighting::inputs;                   ///< or two_sided
+  double gradient_damping = 0.1;                             ///< of S, where two-sided
+  GradientMoments gradient_moments = GradientMoments::full;  ///< or only the diagonal of S
 };
 std::unique_ptr<Decomposer> make_whitened_svd_decomposer(const WhitenedSvdOptions& options);
 

@@ -39,14 +39,13 @@ std::unique_ptr<Decomposer> svd(const StrictTable& t) {
 }
 
 std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
-  WhitenedSvdOptions options;
-  options.size = svd_size(t);
+  WhitenedSvdOptions options{.size = svd_size(t)};
   options.damping = t.number("damping", options.damping, {.least = 0.0});
   if (t.choice("weighting", {"inputs", "two-sided"}, "inputs") == "two-sided") {
-    options.weighting = Whitening::two_sided;
+    options.weighting = Weighting::two_sided;
     options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
-    const bool is_full = t.choice("gradient_moments", {"diagonal", "full"}, "full") == "full";
-    options.gradient_moments = is_full ? GradientMoments::full : GradientMoments::diagonal;
+    if (t.choice("gradient_moments", {"full", "diagonal"}, "full") == "diagonal")
+      options.gradient_moments = GradientMoments::diagonal;
   }
   return at_place(t, [&] { return make_whitened_svd_decomposer(options); });
 }
@@ -77,8 +76,10 @@ std::unique_ptr<Decomposer> decomposer_from(const StrictTable& table) { return d
 ConfiguredSearch search_from(const StrictTable& table) {
   ConfiguredSearch result;
   result.search = searches().make(table);
-  result.weighting =
-      table.choice("weighting", {"none", "inputs"}, "none") == "inputs" ? Weighting::inputs : Weighting::none;
+  const auto weighting = table.choice("weighting", {"none", "inputs", "two-sided"}, "none");
+  result.weighting = weighting == "inputs"      ? Weighting::inputs
+                     : weighting == "two-sided" ? Weighting::two_sided
+                                                : Weighting::none;
   result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
   result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
   return result;

@@ -10,15 +10,17 @@ namespace kronlab::decompositions {
 /// @throws ConfigError with file, line, what was found and what is known
 std::unique_ptr<Decomposer> decomposer_from(const config::StrictTable& table);
 
-/// What the search of a permutation sees of a weight.
-enum class Weighting { none, inputs };
-
 /// A search as a table `{ kind = "swap-descent", weighting = "inputs", max_evaluations = ..., time_limit_s = ... }`
 /// describes it.
 struct ConfiguredSearch {
   std::unique_ptr<PermutationSearch> search;
-  Weighting weighting = Weighting::none;
+  Weighting weighting = Weighting::none;  ///< of what the search sees
   SearchBudget budget;
+
+  bool needs_input_moments() const { return weighting != Weighting::none; }
+  GradientMoments needed_gradient_moments() const {
+    return weighting == Weighting::two_sided ? GradientMoments::diagonal : GradientMoments::none;
+  }
 };
 /// @throws ConfigError as `decomposer_from`
 ConfiguredSearch search_from(const config::StrictTable& table);

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 #include <utility>
 
 #include "decompositions/decomposer.hpp"
@@ -90,119 +89,155 @@ class SvdDecomposer final : public LowRankDecomposer {
   }
 };
 
-Matrix<double> transposed(const Matrix<double>& a) {
-  Matrix<double> result(a.cols(), a.rows());
-  for (Index i = 0; i < a.rows(); ++i) {
-    for (Index j = 0; j < a.cols(); ++j) result(j, i) = a(i, j);
-  }
-  return result;
-}
-
-/// M with M M^T = S + damping mean(diag S) I: a lower triangle, or the root of a diagonal [1, m].
-class RowScale {
+/// L with L L^T = M + damping mean(diag M) I for second moments M: [n, n], or for their diagonal alone.
+class Root {
  public:
-  RowScale(const Matrix<double>& s, GradientMoments kind, double damping) {
-    if (kind == GradientMoments::full) {
-      triangle_ = linalg::damped_cholesky(s, damping);
-      return;
-    }
-    const Index n = s.cols();
-    double mean = 0;
-    const auto diagonal = [&](Index i) { return s.rows() == 1 ? s(0, i) : s(i, i); };
-    for (Index i = 0; i < n; ++i) mean += diagonal(i) / static_cast<double>(n);
-    for (Index i = 0; i < n; ++i) {
-      const double damped = diagonal(i) + damping * mean;
-      if (!(damped > 0) || !std::isfinite(damped)) throw DataError(fmt::format("gradient moments: damped diagonal element {} is {}, expected more than 0", i, damped));
-      roots_.push_back(std::sqrt(damped));
+  Root() = default;
+  /// whose: "inputs"  @throws DataError naming layer and whose if that is not positive definite
+  Root(const std::string& layer, const char* whose, const Matrix<double>& moments, double damping, bool diagonal_only)
+      : is_diagonal_(diagonal_only) {
+    try {
+      lower_ = diagonal_only ? roots_of(moments, damping) : linalg::damped_cholesky(moments, damping);
+    } catch (const DataError& error) {
+      throw DataError(fmt::format("layer `{}`, its {}: {}", layer, whose, error.what()));
     }
   }
-  /// M^T W
-  Matrix<double> applied(const Matrix<double>& w) const {
-    Matrix<double> result(w.rows(), w.cols());
-    if (roots_.empty()) {
-      linalg::gemm(linalg::Transpose::yes, triangle_.view(), linalg::Transpose::no, w.view(), 0.0, result.view());
+
+  /// A L.
+  Matrix<double> right_product(ConstMatrixView<double> a) const {
+    Matrix<double> result(a.rows, a.cols);
+    linalg::gemm(linalg::Transpose::no, a, linalg::Transpose::no, lower_.view(), 0.0, result.view());
+    return result;
+  }
+  /// L^T A.
+  Matrix<double> left_product(ConstMatrixView<double> a) const {
+    if (is_diagonal_) return scaled(a, 0, false);
+    Matrix<double> result(a.rows, a.cols);
+    linalg::gemm(linalg::Transpose::yes, lower_.view(), linalg::Transpose::no, a, 0.0, result.view());
+    return result;
+  }
+  /// The same for rows spread over ranks: this rank's rows of the result. Collective unless diagonal.
+  Matrix<double> left_product(const comm::Communicator& communicator, ConstMatrixView<double> own_rows) const {
+    if (!is_diagonal_) return linalg::product_of_rows(communicator, linalg::Transpose::yes, lower_.view(), own_rows);
+    return scaled(own_rows, comm::block_range(lower_.cols(), communicator.rank(), communicator.size()).begin, false);
+  }
+  /// A L^-1, in place.
+  void right_solve(Matrix<double>& a) const { linalg::solve_right_lower(lower_, a); }
+  /// L^-T A.
+  void left_solve(Matrix<double>& a) const {
+    if (is_diagonal_) {
+      a = scaled(a, 0, true);
     } else {
-      for (Index i = 0; i < w.rows(); ++i) {
-        for (Index j = 0; j < w.cols(); ++j) result(i, j) = roots_[static_cast<std::size_t>(i)] * w(i, j);
+      linalg::solve_left_transposed_lower(lower_, a);
+    }
+  }
+
+ private:
+  /// [1, n]
+  static Matrix<double> roots_of(const Matrix<double>& moments, double damping) {
+    const Index n = moments.cols();
+    Matrix<double> roots(1, n);
+    double mean = 0;
+    for (Index i = 0; i < n; ++i) mean += moments(moments.rows() == 1 ? 0 : i, i) / static_cast<double>(n);
+    for (Index i = 0; i < n; ++i) {
+      const double damped = moments(moments.rows() == 1 ? 0 : i, i) + damping * mean;
+      if (!(damped > 0)) {
+        throw DataError(
+            fmt::format("second moment {} of {} is {} with damping {}, expected more than 0: gather more "
+                        "tokens or damp more",
+                        i, n, damped, damping));
       }
+      roots(0, i) = std::sqrt(damped);
+    }
+    return roots;
+  }
+  Matrix<double> scaled(ConstMatrixView<double> a, Index first_row, bool divide) const {
+    Matrix<double> result(a.rows, a.cols);
+    for (Index i = 0; i < a.rows; ++i) {
+      const double root = lower_(0, first_row + i);
+      for (Index j = 0; j < a.cols; ++j) result(i, j) = divide ? a(i, j) / root : a(i, j) * root;
     }
     return result;
   }
-  /// M^-T U
-  Matrix<double> undone(const Matrix<double>& u) const {
-    auto rows = transposed(u);
-    if (roots_.empty()) {
-      linalg::solve_right_lower(triangle_, rows);
-    } else {
-      for (Index k = 0; k < rows.rows(); ++k) {
-        for (Index i = 0; i < rows.cols(); ++i) rows(k, i) /= roots_[static_cast<std::size_t>(i)];
-      }
-    }
-    return transposed(rows);
-  }
 
- private:
-  Matrix<double> triangle_;
-  std::vector<double> roots_;
+  Matrix<double> lower_;
+  bool is_diagonal_ = false;
 };
+
+/// Triples whose two vectors are equally long, with the same products: S may have any scale.
+void equalise(linalg::Svd& svd) {
+  for (Index k = 0; k < svd.vt.rows(); ++k) {
+    double left = 0, right = 0;
+    for (Index i = 0; i < svd.u.rows(); ++i) left += svd.u(i, k) * svd.u(i, k);
+    for (const double value : svd.vt.row(k)) right += value * value;
+    if (!(left > 0 && right > 0)) continue;
+    const double factor = std::pow(right / left, 0.25);
+    for (Index i = 0; i < svd.u.rows(); ++i) svd.u(i, k) *= factor;
+    for (double& value : svd.vt.row(k)) value /= factor;
+  }
+}
 
 class WhitenedSvdDecomposer final : public LowRankDecomposer {
  public:
-  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options) : LowRankDecomposer(options.size, "whitened-svd"), options_(options) {
-    if (!(options.damping >= 0)) throw ConfigError(fmt::format("whitened-svd: damping is {}, expected 0 or more", options.damping));
-    if (!(options.gradient_damping >= 0)) throw ConfigError(fmt::format("whitened-svd: gradient_damping is {}, expected 0 or more", options.gradient_damping));
+  explicit WhitenedSvdDecomposer(const WhitenedSvdOptions& options)
+      : LowRankDecomposer(options.size, "whitened-svd"), options_(options) {
+    for (const auto& [name, value] :
+         {std::pair{"damping", options.damping}, {"gradient_damping", options.gradient_damping}}) {
+      if (!(value >= 0)) throw ConfigError(fmt::format("whitened-svd: {} is {}, expected 0 or more", name, value));
+    }
+    if (options.weighting == Weighting::none)
+      throw ConfigError("whitened-svd: weighting is none, expected inputs or two-sided; svd has no weights");
+    if (options.gradient_moments == GradientMoments::none)
+      throw ConfigError("whitened-svd: gradient_moments is none, expected diagonal or full");
   }
   bool needs_input_moments() const override { return true; }
-  GradientMoments needed_gradient_moments() const override { return is_two_sided() ? options_.gradient_moments : GradientMoments::none; }
-
- private:
-  bool is_two_sided() const { return options_.weighting == Whitening::two_sided; }
-
-  Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics& statistics) const override {
-    const Index kept = truncation(layer, weight.rows, weight.cols);
-    const auto l = named(layer, [&] { return linalg::damped_cholesky(statistics.input_moments, options_.damping); });
-    const auto white = whitened(to_matrix<double>(weight), l);
-    if (!is_two_sided()) {
-      auto svd = linalg::truncated_svd(white, kept);
-      linalg::solve_right_lower(l, svd.vt);
-      return balanced(svd);
-    }
-    const auto m = named(layer, [&] { return RowScale(statistics.gradient_moments, options_.gradient_moments, options_.gradient_damping); });
-    auto svd = linalg::truncated_svd(m.applied(white), kept);
-    linalg::solve_right_lower(l, svd.vt);
-    svd.u = m.undone(svd.u);
-    return balanced(svd);
+  GradientMoments needed_gradient_moments() const override {
+    return is_two_sided() ? options_.gradient_moments : GradientMoments::none;
   }
 
-  /// Only the columns mix in W L, so each rank whitens its own rows.
+ private:
+  bool is_two_sided() const { return options_.weighting == Weighting::two_sided; }
+
+  struct Roots {
+    Root inputs, gradient;
+  };
+  Roots roots_of(const std::string& layer, const LayerStatistics& statistics) const {
+    Roots roots;
+    roots.inputs = Root(layer, "inputs", statistics.input_moments, options_.damping, false);
+    if (is_two_sided()) {
+      roots.gradient = Root(layer, "gradient", statistics.gradient_moments, options_.gradient_damping,
+                            options_.gradient_moments == GradientMoments::diagonal);
+    }
+    return roots;
+  }
+
+  Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
+                             const LayerStatistics& statistics) const override {
+    const auto roots = roots_of(layer, statistics);
+    auto whitened = roots.inputs.right_product(to_matrix<double>(weight));
+    if (is_two_sided()) whitened = roots.gradient.left_product(whitened);
+    return unwhitened(linalg::truncated_svd(whitened, truncation(layer, weight.rows, weight.cols)), roots);
+  }
+
+  /// Only the columns mix in W L, so each rank whitens its own rows; K^T mixes the rows.
   Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
                                          ConstMatrixView<double> own_rows, Index rows, Index cols,
                                          const LayerStatistics& statistics) const override {
-    if (is_two_sided()) throw ConfigError(fmt::format("layer `{}`: whitened-svd with weighting = \"two-sided\" has no distributed form", layer));
     const Index kept = truncation(layer, rows, cols);
-    const auto l = comm::coordinate(communicator, [&] {
-      return named(layer, [&] { return linalg::damped_cholesky(statistics.input_moments, options_.damping); });
-    });
-    const auto own = whitened(own_rows, l);
-    auto svd = linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own, rows, cols), kept);
-    linalg::solve_right_lower(l, svd.vt);
-    return balanced(svd);
+    const auto roots = comm::coordinate(communicator, [&] { return roots_of(layer, statistics); });
+    auto own = roots.inputs.right_product(own_rows);
+    if (is_two_sided()) own = roots.gradient.left_product(communicator, own);
+    return unwhitened(linalg::truncated_svd(linalg::DistributedMatrix::from_rows(communicator, own, rows, cols), kept),
+                      roots);
   }
 
-  /// The layer's name before the message of a DataError.
-  template <class Work>
-  static std::invoke_result_t<Work> named(const std::string& layer, Work work) {
-    try {
-      return work();
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("layer `{}`: {}", layer, error.what()));
+  Decomposition unwhitened(linalg::Svd svd, const Roots& roots) const {
+    roots.inputs.right_solve(svd.vt);
+    if (is_two_sided()) {
+      roots.gradient.left_solve(svd.u);
+      equalise(svd);
     }
-  }
-
-  static Matrix<double> whitened(ConstMatrixView<double> w, const Matrix<double>& l) {
-    Matrix<double> product(w.rows, w.cols);
-    linalg::gemm(linalg::Transpose::no, w, linalg::Transpose::no, l.view(), 0.0, product.view());
-    return product;
+    return balanced(svd);
   }
 
   WhitenedSvdOptions options_;

@@ -42,6 +42,23 @@ Matrix<double> reordered(const Matrix<double>& moments, const std::vector<Index>
   return result;
 }
 
+/// Roots of the diagonal of second moments, of which only the diagonal may be known.
+std::vector<float> scales(const std::string& layer, const char* whose, const Matrix<double>& moments, Index n) {
+  if (moments.cols() != n || (moments.rows() != n && moments.rows() != 1)) {
+    throw DataError(fmt::format(
+        "layer `{}`: the permutation search needs second moments of its {}, {} x {} or 1 x {}; found {} x {}", layer,
+        whose, n, n, n, moments.rows(), moments.cols()));
+  }
+  std::vector<float> roots;
+  for (Index i = 0; i < n; ++i) {
+    const double moment = moments(moments.rows() == 1 ? 0 : i, i);
+    if (!std::isfinite(moment))
+      throw DataError(fmt::format("layer `{}`: second moment {} of its {} is {}", layer, i, whose, moment));
+    roots.push_back(static_cast<float>(std::sqrt(std::max(moment, 0.0))));
+  }
+  return roots;
+}
+
 Tensor permuted_copy(ConstTensorView weight, const SearchResult& found) {
   const auto w = to_matrix<float>(weight);
   Tensor copy(DType::f32, {weight.rows, weight.cols});
@@ -77,15 +94,20 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
   return result;
 }
 
-Tensor weighted_by_inputs(ConstTensorView weight, const LayerStatistics& statistics) {
-  KRONLAB_EXPECTS(statistics.input_moments.rows() == weight.cols, "moments of {} inputs for a weight of {} columns",
-                  statistics.input_moments.rows(), weight.cols);
+Tensor weighted(const std::string& layer, ConstTensorView weight, Weighting weighting,
+                const LayerStatistics& statistics) {
   Tensor copy(DType::f32, {weight.rows, weight.cols});
   convert(weight, copy.view());
   const auto w = copy.matrix<float>();
-  for (Index j = 0; j < w.cols; ++j) {
-    const auto scale = static_cast<float>(std::sqrt(std::max(statistics.input_moments(j, j), 0.0)));
-    for (Index i = 0; i < w.rows; ++i) w(i, j) *= scale;
+  if (weighting == Weighting::none) return copy;
+  const auto columns = scales(layer, "inputs", statistics.input_moments, weight.cols);
+  for (Index i = 0; i < w.rows; ++i) {
+    for (Index j = 0; j < w.cols; ++j) w(i, j) *= columns[static_cast<std::size_t>(j)];
+  }
+  if (weighting == Weighting::inputs) return copy;
+  const auto rows = scales(layer, "gradient", statistics.gradient_moments, weight.rows);
+  for (Index i = 0; i < w.rows; ++i) {
+    for (Index j = 0; j < w.cols; ++j) w(i, j) *= rows[static_cast<std::size_t>(i)];
   }
   return copy;
 }

@@ -58,9 +58,11 @@ std::unique_ptr<PermutationSearch> make_norm_sort_search();
 /// From the norm sort, best-improvement swaps of rows, then of columns, until none improves.
 std::unique_ptr<PermutationSearch> make_swap_descent_search();
 
-/// A copy of the weight whose columns are scaled by sqrt(C_jj), for a search that shall see the inputs; the factors are
-/// then fitted to the weight itself. f32 [out, in]
-Tensor weighted_by_inputs(ConstTensorView weight, const LayerStatistics& statistics);
+/// A copy of the weight for a search to see: columns scaled by sqrt(C_jj) where inputs count, and rows by sqrt(S_ii)
+/// where the gradient counts too. The factors are then fitted to the weight itself. f32 [out, in]
+/// @throws DataError naming `layer` if the moments are missing, of another shape or not finite
+Tensor weighted(const std::string& layer, ConstTensorView weight, Weighting weighting,
+                const LayerStatistics& statistics);
 
 /// The weight rearranged as found, decomposed, and put back: Permuted(inner). An axis that stays as it is costs no
 /// bytes. Errors are those of the weight itself.

@@ -1,6 +1,7 @@
 #include "experiments/pipeline/compress_stage.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -141,7 +142,13 @@ class StageRunner {
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       const auto& layer = planned_[group.layers[i]];
       const auto kind = stage_.parts[layer.part].gradient_moments();
-      if (kind != decompositions::GradientMoments::none) wanted[layer.name] = {layer.block, kind, {partition.owner(static_cast<Index>(i))}};
+      if (kind == decompositions::GradientMoments::none) continue;
+      std::vector<int> owners{partition.owner(static_cast<Index>(i))};
+      if (layer.is_distributed) {
+        owners.resize(static_cast<std::size_t>(communicator_.size()));
+        std::iota(owners.begin(), owners.end(), 0);
+      }
+      wanted[layer.name] = {layer.block, kind, owners};
     }
     if (wanted.empty()) return {};
     const auto& calibration = *input_.spec.calibration;
@@ -211,8 +218,7 @@ class StageRunner {
                             .child("permutation")
                             .child(static_cast<std::uint64_t>(input_.stage))
                             .child(place.name);
-    const bool weighted = part.search->weighting == decompositions::Weighting::inputs;
-    const Tensor seen = weighted ? weighted_by_inputs(weight.view(), statistics) : weight.clone();
+    const Tensor seen = weighted(place.name, weight.view(), part.search->weighting, statistics);
     return part.search->search->search(place.name, seen.view(), problem, random, part.search->budget);
   }
 

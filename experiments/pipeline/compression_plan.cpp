@@ -102,9 +102,16 @@ void expect_windows_fit(const ExperimentSpec& spec, Index context) {
   }
 }
 
-/// What a distillation compares must exist in both models.
-void expect_losses_fit(const StageSpec& stage, const model::ModelConfig& student, const model::ModelConfig& model) {
+/// What a distillation compares must exist in both models, and what it trains in the student.
+void expect_distillation_fits(const StageSpec& stage, const model::ModelConfig& student, const model::ModelConfig& model, bool has_factors) {
   try {
+    if (stage.distill->train == DistillSpec::Train::factors && !has_factors) throw ConfigError("train = \"factors\": no layer is decomposed");
+    if (stage.distill->train == DistillSpec::Train::listed) {
+      std::vector<std::string> names;
+      for (const auto& layer : model::linear_layers(student)) names.push_back(layer.name);
+      for (const auto& tensor : model::other_tensor_shapes(student)) names.push_back(tensor.name);
+      select_layers(stage.distill->listed, names);
+    }
     const auto& teacher = stage.distill->teacher == DistillSpec::Teacher::dense ? model : student;
     distill::DistillationLoss::expect_fits(stage.distill->losses, student, teacher);
   } catch (const ConfigError& error) {
@@ -179,7 +186,8 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
     });
     if (stage.distill) {
       planned_stage.method += (stage.parts.empty() ? "" : ", ") + std::string("distilled");
-      expect_losses_fit(stage, plan.config, model);
+      const bool has_factors = !planned_stage.layers.empty() || std::ranges::any_of(plan.stages, [](const auto& earlier) { return !earlier.layers.empty(); });
+      expect_distillation_fits(stage, plan.config, model, has_factors);
     }
     planned_stage.after = size;
     plan.stages.push_back(std::move(planned_stage));

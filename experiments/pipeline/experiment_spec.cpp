@@ -153,7 +153,12 @@ Value without_words(const Value& value) {
 }  // namespace
 
 bool PartSpec::needs_statistics() const {
-  return decomposer->needs_input_moments() || (search && search->weighting == decompositions::Weighting::inputs);
+  return decomposer->needs_input_moments() || (search && search->needs_input_moments());
+}
+
+decompositions::GradientMoments PartSpec::gradient_moments() const {
+  const auto by_search = search ? search->needed_gradient_moments() : decompositions::GradientMoments::none;
+  return std::max(decomposer->needed_gradient_moments(), by_search);  // in the order none, diagonal, full
 }
 
 eval::Protocol protocol_from(const StrictTable& table) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,7 +60,8 @@ struct PartSpec {
   std::optional<decompositions::ConfiguredSearch> search;
   std::string method;  ///< "permuted(kronecker)"
   bool needs_statistics() const;
-  decompositions::GradientMoments gradient_moments() const { return decomposer->needed_gradient_moments(); }
+  /// What of the loss gradient's moments its decomposer and its search need, whichever is more.
+  decompositions::GradientMoments gradient_moments() const;
 };
 
 /// One `[[stage]]`: what is compressed together, and how the student is trained then.

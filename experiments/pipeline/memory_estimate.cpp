@@ -1,7 +1,9 @@
 #include "experiments/pipeline/memory_estimate.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "experiments/pipeline/layer_pattern.hpp"
@@ -58,16 +60,9 @@ Index calibration_bytes(const ExperimentSpec& spec, const CompressionPlan& plan,
 /// Layers and other tensors of the student with their numbers, as a stage leaves them.
 std::map<std::string, Index> parameters_by_name(const CompressionPlan& plan, std::size_t last_stage) {
   std::map<std::string, Index> parameters;
-  std::set<std::string> layer_tensors;
-  for (const auto& layer : model::linear_layers(plan.config)) {
-    parameters[layer.name] = layer.rows * layer.cols;
-    layer_tensors.insert(layer.tensor);
-  }
-  for (const auto& [name, shape] : model::tensor_shapes(plan.config)) {
-    if (layer_tensors.contains(name)) continue;
-    Index size = 1;
-    for (const Index extent : shape) size *= extent;
-    parameters[name] = size;
+  for (const auto& layer : model::linear_layers(plan.config)) parameters[layer.name] = layer.rows * layer.cols;
+  for (const auto& [name, shape] : model::other_tensor_shapes(plan.config)) {
+    parameters[name] = std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
   }
   for (std::size_t stage = 0; stage <= last_stage; ++stage) {
     for (const auto& layer : plan.stages[stage].layers) parameters[layer.layer] += layer.parameters_after - layer.parameters_before;

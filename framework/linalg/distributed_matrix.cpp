@@ -167,4 +167,24 @@ Matrix<double> DistributedMatrix::gather(Index first, Index count) const {
   return whole;
 }
 
+Matrix<double> product_of_rows(const comm::Communicator& communicator, Transpose transpose, ConstMatrixView<double> m,
+                               ConstMatrixView<double> own_rows) {
+  const auto own = comm::block_range(m.rows, communicator.rank(), communicator.size());
+  comm::coordinate(communicator, [&] {
+    KRONLAB_EXPECTS(m.rows == m.cols && own_rows.rows == own.size(), "product of {} x {} with {} of {} rows", m.rows,
+                    m.cols, own_rows.rows, own.size());
+  });
+  Matrix<double> result;
+  for (int owner = 0; owner < communicator.size(); ++owner) {
+    const auto range = comm::block_range(m.rows, owner, communicator.size());
+    Matrix<double> part(range.size(), own_rows.cols);
+    const auto block = transpose == Transpose::yes ? m.block(own.begin, range.begin, own.size(), range.size())
+                                                   : m.block(range.begin, own.begin, range.size(), own.size());
+    gemm(transpose, block, Transpose::no, own_rows, 0.0, part.view());
+    communicator.sum(std::span<double>(part.data(), static_cast<std::size_t>(part.size())));
+    if (owner == communicator.rank()) result = std::move(part);
+  }
+  return result;
+}
+
 }  // namespace kronlab::linalg

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/comm/communicator.hpp"
+#include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::linalg {
@@ -82,6 +83,11 @@ class DistributedMatrix {
   std::vector<double> local_;
   std::array<int, 9> descriptor_{};
 };
+
+/// This rank's rows of op(M) A, where every rank has all of M: [m, m] and its rows comm::block_range(m, rank, size) of
+/// A: [m, n]. One block of rows is summed over the ranks after another: memory 2 n m / ranks. Collective.
+Matrix<double> product_of_rows(const comm::Communicator& communicator, Transpose transpose, ConstMatrixView<double> m,
+                               ConstMatrixView<double> own_rows);
 
 /// The k leading singular triples, the same on every rank: by the Gram matrix of the short side (pdsyrk, pdsyevd),
 /// accurate as truncated_svd by SvdMethod::gram, or `direct` (pdgesvd, several times slower). Collective.

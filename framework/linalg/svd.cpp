@@ -164,7 +164,7 @@ Matrix<double> damped_cholesky(ConstMatrixView<double> c, double damping) {
   KRONLAB_EXPECTS(info >= 0, "dpotrf: argument {} is illegal", -info);
   if (info > 0) {
     throw DataError(
-        fmt::format("second moments of {} inputs are not positive definite with damping {} (minor {}): gather more "
+        fmt::format("second moments of {} values are not positive definite with damping {} (minor {}): gather more "
                     "tokens or damp more",
                     c.rows, damping, info));
   }
@@ -176,6 +176,13 @@ void solve_right_lower(ConstMatrixView<double> l, MatrixView<double> b) {
   KRONLAB_EXPECTS(l.rows == l.cols && b.cols == l.rows, "solve with {} x {} for {} columns", l.rows, l.cols, b.cols);
   keep_blas_single_threaded();
   cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, as_int(b.rows), as_int(b.cols), 1.0,
+              l.data, as_int(l.stride), b.data, as_int(b.stride));
+}
+
+void solve_left_transposed_lower(ConstMatrixView<double> l, MatrixView<double> b) {
+  KRONLAB_EXPECTS(l.rows == l.cols && b.rows == l.rows, "solve with {} x {} for {} rows", l.rows, l.cols, b.rows);
+  keep_blas_single_threaded();
+  cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, CblasTrans, CblasNonUnit, as_int(b.rows), as_int(b.cols), 1.0,
               l.data, as_int(l.stride), b.data, as_int(b.stride));
 }
 

@@ -51,4 +51,7 @@ Matrix<double> damped_cholesky(ConstMatrixView<double> c, double damping);
 /// X with X L = B for a lower triangular L: B is replaced by B L^-1.  b: [m, n], l: [n, n]
 void solve_right_lower(ConstMatrixView<double> l, MatrixView<double> b);
 
+/// X with L^T X = B for a lower triangular L: B is replaced by L^-T B.  b: [m, n], l: [m, m]
+void solve_left_transposed_lower(ConstMatrixView<double> l, MatrixView<double> b);
+
 }  // namespace kronlab::linalg

@@ -1,6 +1,7 @@
 #include "framework/model/model_config.hpp"
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace kronlab::model {
 namespace {
@@ -243,6 +244,19 @@ std::vector<TensorShape> tensor_shapes(const ModelConfig& c) {
     if (!layer.bias_tensor.empty()) tensors.push_back({layer.bias_tensor, {fused * layer.rows}});
   }
   return tensors;
+}
+
+std::vector<TensorShape> other_tensor_shapes(const ModelConfig& config) {
+  std::set<std::string> of_layers;
+  std::vector<TensorShape> others;
+  for (const auto& layer : linear_layers(config)) {
+    of_layers.insert({layer.tensor, layer.bias_tensor});
+    if (!layer.bias_tensor.empty()) others.push_back({layer.name + ".bias", {layer.rows}});
+  }
+  for (auto& tensor : tensor_shapes(config)) {
+    if (!of_layers.contains(tensor.name)) others.push_back(std::move(tensor));
+  }
+  return others;
 }
 
 Index num_parameters(const ModelConfig& config) {

@@ -66,5 +66,8 @@ struct TensorShape {
   std::vector<Index> shape;
 };
 std::vector<TensorShape> tensor_shapes(const ModelConfig& config);
+/// Those that are no weights of layers, named as Transformer::other_tensors: norms, positions, and the bias of each layer
+/// (`h.0.attn.c_attn[q].bias`).
+std::vector<TensorShape> other_tensor_shapes(const ModelConfig& config);
 
 }  // namespace kronlab::model

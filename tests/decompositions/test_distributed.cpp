@@ -22,11 +22,41 @@ ConstTensorView own_rows(const comm::Communicator& world, const Tensor& w) {
   return w.view().block(range.begin, 0, range.size(), w.cols());
 }
 
+Matrix<double> random_moments(Index width, RandomStream random) {
+  Matrix<double> moments(width, width);
+  linalg::gram(random_matrix(4 * width, width, random).view(), moments);
+  return moments;
+}
+
 LayerStatistics random_statistics(Index width) {
   LayerStatistics statistics;
-  statistics.input_moments = Matrix<double>(width, width);
-  linalg::gram(random_matrix(4 * width, width, RandomStream(8)).view(), statistics.input_moments);
+  statistics.input_moments = random_moments(width, RandomStream(8));
   return statistics;
+}
+
+LayerStatistics both_statistics(Index height, Index width) {
+  auto statistics = random_statistics(width);
+  statistics.gradient_moments = random_moments(height, RandomStream(9));
+  return statistics;
+}
+
+LayerStatistics diagonal_statistics(Index height, Index width) {
+  auto statistics = both_statistics(height, width);
+  Matrix<double> diagonal(1, height);
+  for (Index i = 0; i < height; ++i) diagonal(0, i) = statistics.gradient_moments(i, i);
+  statistics.gradient_moments = diagonal;
+  return statistics;
+}
+
+bool is_enough(const Decomposer& decomposer, const LayerStatistics& statistics) {
+  if (decomposer.needs_input_moments() && statistics.input_moments.size() == 0) return false;
+  const Index height = statistics.gradient_moments.rows();
+  switch (decomposer.needed_gradient_moments()) {
+    case GradientMoments::none: return true;
+    case GradientMoments::diagonal: return height > 0;
+    case GradientMoments::full: return height > 1;
+  }
+  return false;
 }
 
 /// A kind that knows only the local form.
@@ -52,11 +82,14 @@ BOOST_AUTO_TEST_CASE(every_kind_gives_what_its_local_form_gives) {
     std::vector<std::unique_ptr<Decomposer>> kinds;
     kinds.push_back(make_svd_decomposer(size));
     kinds.push_back(make_whitened_svd_decomposer({size, 0.0}));
+    for (const auto moments : {GradientMoments::diagonal, GradientMoments::full})
+      kinds.push_back(make_whitened_svd_decomposer({size, 0.0, Weighting::two_sided, 0.01, moments}));
     kinds.push_back(make_kronecker_decomposer({m / 2, n / 2, 2}));
     kinds.push_back(make_kronecker_decomposer({2, 3, 3}));
-    for (const auto& statistics : {LayerStatistics{}, random_statistics(n)}) {
+    for (const auto& statistics :
+         {LayerStatistics{}, random_statistics(n), both_statistics(m, n), diagonal_statistics(m, n)}) {
       for (const auto& decomposer : kinds) {
-        if (decomposer->needs_input_moments() && statistics.input_moments.size() == 0) continue;
+        if (!is_enough(*decomposer, statistics)) continue;
         BOOST_TEST_CONTEXT(decomposer->kind() << " of " << m << " x " << n) {
           const auto local = decomposer->decompose("w", w.view(), statistics);
           const auto spread = decomposer->decompose(world, "w", own_rows(world, w), m, n, statistics);
@@ -68,6 +101,8 @@ BOOST_AUTO_TEST_CASE(every_kind_gives_what_its_local_form_gives) {
           BOOST_TEST(std::abs(spread.relative_error - local.relative_error) < tolerance);
           BOOST_TEST(spread.weighted_error.has_value() == local.weighted_error.has_value());
           if (local.weighted_error) BOOST_TEST(std::abs(*spread.weighted_error - *local.weighted_error) < tolerance);
+          BOOST_TEST(spread.two_sided_error.has_value() == local.two_sided_error.has_value());
+          if (local.two_sided_error) BOOST_TEST(std::abs(*spread.two_sided_error - *local.two_sided_error) < tolerance);
           BOOST_TEST(spread.spectrum.size() == local.spectrum.size());
           const auto mine = serialise(spread.factorization->parts());
           BOOST_TEST((world.broadcast(std::string(mine)) == mine));  // the same on every rank
@@ -89,6 +124,8 @@ BOOST_AUTO_TEST_CASE(what_is_wrong_on_one_rank_is_thrown_on_all) {
   BOOST_CHECK_THROW(call(*make_svd_decomposer({.truncation = 7, .keep = {}}), 8), ConfigError);
   BOOST_CHECK_THROW(call(*make_kronecker_decomposer({3, 2, 1}), 8), ConfigError);
   BOOST_CHECK_THROW(call(*make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, 0.0}), 8), CollectiveError);
+  BOOST_CHECK_THROW(
+      call(*make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, 0.0, Weighting::two_sided}), 8), CollectiveError);
   BOOST_CHECK_THROW(call(*svd, 8 + world.size()), CollectiveError);
   w.values<float>()[47] = std::numeric_limits<float>::quiet_NaN();
   BOOST_CHECK_EXCEPTION(call(*svd, 8), CollectiveError, [](const CollectiveError& error) {

@@ -194,6 +194,31 @@ BOOST_AUTO_TEST_CASE(budgets_end_a_search_and_say_so) {
   BOOST_CHECK_THROW(make_random_search(0), ConfigError);
 }
 
+BOOST_AUTO_TEST_CASE(a_search_sees_columns_and_rows_scaled_by_the_roots_of_their_moments) {
+  const Tensor w = random_tensor({2, 3}, RandomStream(3));
+  LayerStatistics statistics;
+  statistics.input_moments = Matrix<double>(3, 3);
+  for (Index j = 0; j < 3; ++j) statistics.input_moments(j, j) = static_cast<double>((j + 1) * (j + 1));
+  statistics.gradient_moments = Matrix<double>(1, 2);
+  statistics.gradient_moments(0, 1) = 16;
+  const auto at = [](const Tensor& tensor, Index i, Index j) { return tensor.matrix<float>()(i, j); };
+  const Tensor plain = weighted("w", w.view(), Weighting::none, {}),
+               inputs = weighted("w", w.view(), Weighting::inputs, statistics),
+               both = weighted("w", w.view(), Weighting::two_sided, statistics);
+  for (Index i = 0; i < 2; ++i) {
+    for (Index j = 0; j < 3; ++j) {
+      BOOST_TEST(at(plain, i, j) == at(w, i, j));
+      BOOST_TEST(at(inputs, i, j) == at(w, i, j) * static_cast<float>(j + 1));
+      BOOST_TEST(at(both, i, j) == at(inputs, i, j) * (i == 1 ? 4.0F : 0.0F));
+    }
+  }
+  BOOST_CHECK_THROW(weighted("w", w.view(), Weighting::inputs, {}), DataError);
+  statistics.gradient_moments = Matrix<double>(3, 3);
+  BOOST_CHECK_THROW(weighted("w", w.view(), Weighting::two_sided, statistics), DataError);
+  statistics.input_moments(1, 1) = std::numeric_limits<double>::quiet_NaN();
+  BOOST_CHECK_THROW(weighted("w", w.view(), Weighting::inputs, statistics), DataError);
+}
+
 BOOST_AUTO_TEST_CASE(an_axis_that_stays_as_it_is_costs_no_bytes) {
   const Tensor w = random_tensor({8, 12}, RandomStream(3));
   const auto decomposer = make_kronecker_decomposer({4, 12, 1});

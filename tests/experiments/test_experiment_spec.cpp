@@ -98,4 +98,48 @@ BOOST_AUTO_TEST_CASE(mistakes_are_errors_with_their_place) {
   BOOST_TEST(error_of("[experiment]\nname = \"\"\n[model]\npath = \"m\"").find("is empty") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(a_distillation_is_read_and_its_mistakes_are_errors_with_their_place) {
+  const std::string text = "[data]\ndistillation = { path = [\"a\", \"b\"], weights = [1.0, 3.0], window = 64, holdout = 4 }\n";
+  const auto with = [&](const std::string& keys) { return head + text + "[[stage]]\n[stage.distill]\n" + keys; };
+  const std::string good = "steps = 10\nlr = 1e-3\nlosses = { kl = 1.0 }\nbatch_tokens = 512\n";
+  const auto spec = spec_of(with(good + "blocks = [[1, 2]]\noptimizer = { group = [{ parameters = [\"*.bias\"], rate_factor = 2.0 }] }"));
+  BOOST_TEST(spec.stages[0].parts.empty());
+  BOOST_TEST(spec.stages[0].distill->trainer.num_micro_batches == 2);
+  BOOST_TEST(spec.needs_dense_teacher());
+  const auto again = ExperimentSpec::read(config::parse_toml(config::to_toml(spec.resolved), "again.toml"), "/elsewhere");
+  BOOST_TEST(config::to_text(again.resolved) == config::to_text(spec.resolved));
+  const auto error_with = [&](const std::string& from, const std::string& to) {
+    std::string keys = good;
+    return error_of(with(keys.replace(keys.find(from), from.size(), to)));
+  };
+  for (const auto& [from, to, expected] : {std::tuple{"kl = 1.0", "kl = -1.0", "stage.0.distill.losses.kl: is -1, expected at least 0"},
+                                           {"kl = 1.0", "kl = 0.0, ce = 0", "every weight is 0"},
+                                           {"kl = 1.0", "kll = 1.0, ce = 1.0", "unknown key 'stage.0.distill.losses.kll'"},
+                                           {"steps = 10", "", "exactly one of steps, epochs, tokens"},
+                                           {"steps = 10", "steps = 10\ntokens = 5", "exactly one of steps, epochs, tokens"},
+                                           {"512", "500", "500 is not a multiple of micro_batch (4) x data.distillation.window (64) = 256 tokens"},
+                                           {"lr = 1e-3", "lr = 1e-3\npatience = 3", "needs validate_every"},
+                                           {"lr = 1e-3", "lr = -1.0", "expected at least 0"},
+                                           {"lr = 1e-3", "lr = 1e-3\nblocks = [[1, 2, 3]]", "a list of 3, expected an array of pairs of integers"},
+                                           {"lr = 1e-3", "lr = 1e-3\ntemperature = 0.0", "temperature"},
+                                           {"lr = 1e-3", "lr = 1e-3\nschedule = { kind = \"cosin\" }", "constant, linear, cosine, wsd"}}) {
+    BOOST_TEST_CONTEXT(to) {
+      const auto found = error_with(from, to);
+      BOOST_TEST(found.find(expected) != std::string::npos, found);
+      BOOST_TEST(found.find("f.toml:") == 0u, found);
+    }
+  }
+  BOOST_TEST(error_of(head + "[[stage]]\ndistill = { steps = 1, lr = 0.1, losses = { ce = 1.0 } }").find("give data.distillation") != std::string::npos);
+  BOOST_TEST(error_of(head + "[data]\ndistillation = { path = \"a\", weights = [1.0, 2.0] }").find("2 weights for 1 files") != std::string::npos);
+  BOOST_TEST(error_of(head + "[student]\ninit = \"random\"\nblocks = [0]\n").find("student.blocks") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(how_a_training_is_computed_is_no_part_of_its_identity) {
+  const auto identity = [](const std::string& more) {
+    return identity_of(spec_of(head + "[data]\ndistillation = { path = \"a\" }\n[[stage]]\n[stage.distill]\nsteps = 1\nlr = 0.1\nlosses = { ce = 1.0 }\n" + more).resolved);
+  };
+  for (const char* same : {"recompute = true", "shard_optimizer = false", "checkpoint = { every_steps = 3, keep = 4 }"}) BOOST_TEST(identity(same) == identity(""));
+  for (const char* other : {"temperature = 2.0", "train = [\"*\"]", "lr_unit = \"rms\"", "optimizer = { beta2 = 0.9 }", "max_skipped = 1"}) BOOST_TEST(identity(other) != identity(""));
+}
+
 BOOST_AUTO_TEST_SUITE_END()

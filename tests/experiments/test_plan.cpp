@@ -3,9 +3,11 @@
 #include <filesystem>
 
 #include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/memory_estimate.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/hash.hpp"
 #include "tests/support/message_of.hpp"
+#include "tests/support/test_data.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
@@ -36,9 +38,14 @@ CompressionPlan tiny_plan(const std::string& stages,
                           const model::ModelConfig& config = kronlab::testing::tiny_gpt2_config()) {
   const std::string toml =
       "[experiment]\nname = \"e\"\n[model]\npath = \"m\"\n[data]\ncalibration = { path = \"c\", tokens = 64, window = "
-      "32 }\n" +
+      "32 }\ndistillation = { path = \"c\", window = 32, holdout = 1 }\n" +
       stages;
   return CompressionPlan::make(ExperimentSpec::read(config::parse_toml(toml, "f.toml"), "."), config);
+}
+
+/// A stage that only trains.
+std::string training(const std::string& more) {
+  return "[[stage]]\n[stage.distill]\nsteps = 1\nlr = 0.1\nbatch_tokens = 512\nmicro_batch = 2\n" + more + "\n";
 }
 
 }  // namespace
@@ -119,6 +126,39 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_before_anything_is_read) {
   BOOST_TEST(error("[student]\nblocks = [0, 3]\n").find("block 3 does not exist") != std::string::npos);
   BOOST_TEST(error("[[evaluate]]\ndataset = { path = \"t\" }\nprotocol = { window = 65 }\n").find("expected 2 to 64") !=
              std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(what_a_distillation_compares_or_trains_must_be_there) {
+  const auto error = [](const std::string& more) { return message_of([&] { tiny_plan(training(more)); }); };
+  BOOST_TEST(error("losses = { hidden = 1.0 }\nblocks = [[1, 4]]").find("pair [1, 4], expected 1 to 3 of the student and 1 to 3 of the teacher") != std::string::npos);
+  BOOST_TEST(error("losses = { ce = 1.0 }\ntrain = \"factors\"").find("no layer is decomposed") != std::string::npos);
+  BOOST_TEST(error("losses = { ce = 1.0 }\ntrain = [\"h.*.mlp.c_fx\"]").find("h.*.mlp.c_fx") != std::string::npos);
+  BOOST_CHECK_NO_THROW(tiny_plan(training("losses = { ce = 1.0 }\ntrain = [\"h.*.attn.c_attn[q].bias\", \"ln_f.*\"]")));
+  const kronlab::testing::TemporaryFolder folder;
+  auto other = kronlab::testing::tiny_gpt2_config();
+  other.vocab_size = 100;
+  write_file_atomically(folder / "config.json", other.to_json());
+  const std::string student = "[student]\nconfig = \"" + folder / "config.json" + "\"\n";
+  BOOST_TEST(message_of([&] { tiny_plan(student + training("losses = { ce = 1.0 }")); }).find("a vocabulary of 100") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(the_memory_of_a_training_follows_from_what_learns_and_how) {
+  const auto bytes = [](const std::string& more, int ranks) {
+    const std::string toml = "[experiment]\nname = \"e\"\n[model]\npath = \"m\"\n[data]\ndistillation = { path = \"c\", window = 1024 }\n" + training(more);
+    std::string fitting = toml;
+    fitting.replace(fitting.find("512"), 3, "8192");
+    auto config = kronlab::testing::tiny_gpt2_config();
+    config.context = 1024, config.width = 768, config.ffn_width = 3072, config.num_blocks = 12, config.num_heads = config.num_kv_heads = 12, config.head_dim = 64;
+    const auto spec = ExperimentSpec::read(config::parse_toml(fitting, "f.toml"), ".");
+    return estimated_memory_bytes(spec, CompressionPlan::make(spec, config), ranks);
+  };
+  const std::string ce = "losses = { ce = 1.0 }\n";
+  const Index parameters = 12 * (12 * 768 * 768 + 13 * 768) + 260 * 768 + 1024 * 768 + 2 * 768;
+  const Index all = bytes(ce, 1);
+  BOOST_TEST(all - bytes(ce + "recompute = true", 1) > 10 * 2048 * 4 * 5 * 3072 / 4);
+  BOOST_TEST(bytes(ce + "shard_optimizer = false", 4) - bytes(ce, 4) == 6 * parameters);  // 8 bytes a parameter, 3/4 of them
+  BOOST_TEST(bytes("losses = { kl = 1.0 }", 1) - all > 4 * parameters);                   // a teacher besides
+  BOOST_TEST(all - bytes(ce + "train = [\"h.11.*.*\"]", 1) > 11 * parameters);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -66,21 +66,42 @@ BOOST_FIXTURE_TEST_CASE(small_groups_of_blocks_change_nothing, Fixture) {
 }
 
 BOOST_FIXTURE_TEST_CASE(layers_above_a_size_are_decomposed_by_all_ranks_together_to_the_same_errors, Fixture) {
-  const std::string stages =
-      "[[stage]]\nlayers = [\"layers.1.mlp.*\"]\ndecompose = { kind = \"whitened-svd\", keep = 0.5 }\n";
-  const auto local = run(world, "local", stages);
-  const auto together = run(world, "together", stages + "[parallel]\ndistribute_above = 2000\n");
   const std::string refused = kronlab::testing::message_of(
       [&] { run(world, "refused", two_stages + "[parallel]\ndistribute_above = 2000\n"); });
   BOOST_TEST(refused.find("has no distributed form") != std::string::npos, refused);
-  if (!world.is_root()) return;
-  const auto expected = storage::RunReader(run_folder("local", local)).layers();
-  const auto found = storage::RunReader(run_folder("together", together)).layers();
-  BOOST_TEST_REQUIRE(found.size() == 3u);
-  for (std::size_t i = 0; i < found.size(); ++i) {  // factors are rounded to float32
-    BOOST_TEST(std::abs(found[i].relative_error - expected[i].relative_error) < 1e-6);
-    BOOST_TEST(std::abs(*found[i].weighted_error - *expected[i].weighted_error) < 1e-6);
+  for (const std::string weighting : {"inputs", "two-sided"}) {
+    const std::string stages = fmt::format(
+        "[[stage]]\nlayers = [\"layers.1.mlp.*\"]\ndecompose = {{ kind = \"whitened-svd\", keep = 0.5, weighting = "
+        "\"{}\" }}\n",
+        weighting);
+    const auto local = run(world, "local " + weighting, stages);
+    const auto together = run(world, "together " + weighting, stages + "[parallel]\ndistribute_above = 2000\n");
+    if (!world.is_root()) continue;
+    const auto expected = storage::RunReader(run_folder("local " + weighting, local)).layers();
+    const auto found = storage::RunReader(run_folder("together " + weighting, together)).layers();
+    BOOST_TEST_REQUIRE(found.size() == 3u);
+    for (std::size_t i = 0; i < found.size(); ++i) {  // factors are rounded to float32
+      BOOST_TEST(std::abs(found[i].relative_error - expected[i].relative_error) < 1e-6);
+      BOOST_TEST(std::abs(*found[i].weighted_error - *expected[i].weighted_error) < 1e-6);
+    }
   }
+}
+
+BOOST_FIXTURE_TEST_CASE(a_permutation_search_sees_the_gradient_where_it_shall, Fixture) {
+  std::vector<double> kept;
+  for (const std::string weighting : {"inputs", "two-sided"}) {
+    const auto summary = run(world, weighting, fmt::format(R"(
+[[stage]]
+layers = ["layers.1.mlp.*"]
+decompose = {{ kind = "kronecker", right_rows = 2, right_cols = 4, num_terms = 4 }}
+permute = {{ kind = "norm-sort", weighting = "{}" }}
+)", weighting));
+    if (!world.is_root()) continue;
+    for (const auto& layer : storage::RunReader(run_folder(weighting, summary)).layers()) kept.push_back(*layer.search_value);
+  }
+  if (!world.is_root()) return;
+  BOOST_TEST_REQUIRE(kept.size() == 6u);
+  for (std::size_t i = 0; i < 3; ++i) BOOST_TEST(kept[i] != kept[i + 3]);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_run_is_not_done_twice_and_one_that_stopped_goes_on_after_its_last_stage, Fixture) {

@@ -129,4 +129,19 @@ BOOST_AUTO_TEST_CASE(bad_input_of_one_rank_is_refused_on_all) {
                         [](const CollectiveError& error) { return error.cause() == CollectiveError::Cause::data; });
 }
 
+BOOST_AUTO_TEST_CASE(a_product_with_spread_rows_is_the_whole_product) {
+  const comm::Communicator world(MPI_COMM_WORLD);
+  for (const Index m : {1, 2, 7, 130}) {
+    const auto left = random_matrix(m, m, RandomStream(1)), right = random_matrix(m, 5, RandomStream(2));
+    for (const auto transpose : {Transpose::no, Transpose::yes}) {
+      Matrix<double> whole(m, 5);
+      gemm(transpose, left.view(), Transpose::no, right.view(), 0.0, whole.view());
+      const auto own = product_of_rows(world, transpose, left.view(), own_rows(world, right));
+      BOOST_TEST(relative_difference(own.view(), own_rows(world, whole)) < 10 * static_cast<double>(m) * eps);
+    }
+  }
+  const Matrix<double> square(4, 4), other(5 + world.size(), 2);
+  BOOST_CHECK_THROW(product_of_rows(world, Transpose::no, square.view(), other.view()), CollectiveError);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

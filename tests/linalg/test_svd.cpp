@@ -203,6 +203,11 @@ BOOST_AUTO_TEST_CASE(eigenvectors_are_rows_and_the_cholesky_factor_inverts_from_
   solve_right_lower(l, solved);
   const double condition = std::sqrt(eigen.values.back() / eigen.values.front());
   BOOST_TEST(relative_difference(solved.view(), b.view()) < 10 * static_cast<double>(n) * eps * condition);
+  const auto tall = random_matrix(n, 5, RandomStream(7));
+  auto solved_left = product(yes, l, no, tall);
+  solve_left_transposed_lower(l, solved_left);
+  BOOST_TEST(relative_difference(solved_left.view(), tall.view()) < 10 * static_cast<double>(n) * eps * condition);
+  BOOST_CHECK_THROW(solve_left_transposed_lower(l, solved), ContractError);
   BOOST_CHECK_THROW(damped_cholesky(Matrix<double>(4, 4), 0.5), DataError);
   BOOST_CHECK_THROW(damped_cholesky(c, -1.0), ContractError);
   Matrix<double> singular(4, 4);
