@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -62,5 +63,20 @@ struct ExportArguments {
 };
 /// Writes a run's student as a Hugging Face folder, with dense weights or with its factors.
 int export_model(const comm::Communicator& world, const ExportArguments& arguments);
+
+struct GenerateArguments {
+  std::string source;  ///< path of a model, else a run: id, unique part of one, or folder
+  std::string store;
+  std::string prompt;
+  std::string prompt_file;  ///< in place of `prompt`
+  Index tokens = 128;
+  double temperature = 0.8;
+  double top_p = 0.95;
+  std::uint64_t seed = 0;
+  std::string precision = "fp32";
+  bool as_json = false;
+};
+/// Continues a text by a model or by a run's student, on root; the other ranks wait.
+int generate(const comm::Communicator& world, const GenerateArguments& arguments);
 
 }  // namespace kronlab::experiments

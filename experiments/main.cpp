@@ -25,6 +25,7 @@ struct Arguments {
   RunArguments run, train;
   EvalArguments eval;
   ExportArguments export_model;
+  GenerateArguments generate;
   bool oversubscribe = false;
 };
 
@@ -91,9 +92,35 @@ CLI::App* add_export(CLI::App& app, ExportArguments& a) {
   return command;
 }
 
+CLI::App* add_generate(CLI::App& app, GenerateArguments& a) {
+  auto* command = app.add_subcommand("generate", "continue a text by a model or by a run's compressed model");
+  command
+      ->add_option("MODEL_OR_RUN", a.source,
+                   "Hugging Face folder, .gguf file, or a run: its id, a unique part of it, or its folder")
+      ->required();
+  auto* prompt = command->add_option_group("prompt", "the text that is continued, one of");
+  prompt->add_option("--prompt", a.prompt, "the text itself; empty: the token that begins a text");
+  prompt->add_option("--prompt-file", a.prompt_file, "a text file, UTF-8, taken as it is");
+  prompt->require_option(1);
+  command->add_option("--tokens", a.tokens, "new tokens at most")->capture_default_str();
+  command
+      ->add_option("--temperature", a.temperature, "divides the logits before the softmax (0: always the most likely token)")
+      ->capture_default_str();
+  command->add_option("--top-p", a.top_p, "draw from the most likely tokens that have this share of the probability")
+      ->capture_default_str();
+  command->add_option("--seed", a.seed, "of the random numbers: the same seed gives the same text")
+      ->capture_default_str();
+  command->add_option("--precision", a.precision, "fp32, bf16 or fp64")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp64"}))
+      ->capture_default_str();
+  command->add_option("--store", a.store, "folder of the record")->capture_default_str();
+  command->add_flag("--json", a.as_json, "one JSON object on standard output at the end, in place of the text");
+  return command;
+}
+
 int drive(const comm::Communicator& world, int argc, char** argv) {
   Arguments a;
-  a.run.store = a.train.store = a.export_model.store = default_store();
+  a.run.store = a.train.store = a.export_model.store = a.generate.store = default_store();
   a.train.must_train = true;
   a.run.command_line.assign(argv, argv + argc);
   a.train.command_line = a.run.command_line;
@@ -113,6 +140,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
        [&] { return run(world, a.train); }},
       {add_eval(app, a.eval), [&] { return eval(world, a.eval); }},
       {add_export(app, a.export_model), [&] { return export_model(world, a.export_model); }},
+      {add_generate(app, a.generate), [&] { return generate(world, a.generate); }},
   };
   try {
     app.parse(argc, argv);

@@ -208,7 +208,7 @@ void Transformer::run_block(Index index, Index length, TensorView stream, Worksp
   KRONLAB_EXPECTS(index >= 0 && index < config_.num_blocks, "block {} of {}", index, config_.num_blocks);
   const Block& block = *blocks_[static_cast<std::size_t>(index)];
   attend(block, index, length, stream, workspace, observer);
-  run_mlp(block, index, stream, workspace, observer);
+  run_mlp(index, stream, workspace, observer);
 }
 
 void Transformer::attend(const Block& block, Index index, Index length, TensorView stream, Workspace& workspace,
@@ -235,7 +235,9 @@ void Transformer::attend(const Block& block, Index index, Index length, TensorVi
   apply(block.output, mixed, stream, linalg::Write::add);
 }
 
-void Transformer::run_mlp(const Block& block, Index index, TensorView stream, Workspace& workspace, const InputObserver& observer) const {
+void Transformer::run_mlp(Index index, TensorView stream, Workspace& workspace, const InputObserver& observer) const {
+  KRONLAB_EXPECTS(index >= 0 && index < config_.num_blocks, "block {} of {}", index, config_.num_blocks);
+  const Block& block = *blocks_[static_cast<std::size_t>(index)];
   const DType type = workspace.activation_type();
   const TensorView normed = workspace.buffer(normed_slot, stream.rows, config_.width, type);
   const TensorView up = workspace.buffer(up_slot, stream.rows, config_.ffn_width, type);

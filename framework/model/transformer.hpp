@@ -110,6 +110,8 @@ class Transformer {
   void embed(std::span<const std::int32_t> ids, Index length, TensorView stream) const;
   /// One block over sequences of `length` tokens, in place on the residual stream.
   void run_block(Index block, Index length, TensorView stream, Workspace& workspace, const InputObserver& observer = {}) const;
+  /// The second half of run_block, behind its attention.
+  void run_mlp(Index block, TensorView stream, Workspace& workspace, const InputObserver& observer = {}) const;
   /// The final norm: [n, width] in the activation type, ready for the head.
   void final_norm(ConstTensorView stream, TensorView normed) const;
   /// y = x W^T are the logits.
@@ -131,7 +133,6 @@ class Transformer {
   /// The layer of a block. @throws ContractError if there is none of that name
   LinearLayer& block_layer(const std::string& name);
   void attend(const Block& block, Index index, Index length, TensorView stream, Workspace& workspace, const InputObserver& observer) const;
-  void run_mlp(const Block& block, Index index, TensorView stream, Workspace& workspace, const InputObserver& observer) const;
 
   ModelConfig config_;
   std::vector<LayerShape> layers_;

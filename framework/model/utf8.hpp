@@ -36,4 +36,17 @@ inline std::size_t previous_character(std::string_view text, std::size_t offset)
 
 void append_utf8(std::string& text, char32_t code_point);
 
+/// Bytes that arrive in pieces, as whole characters: the beginning of a character waits for its other bytes, and bytes
+/// that are part of no character become U+FFFD, one for each longest beginning of one (Unicode 15, section 3.9).
+class CharacterStream {
+ public:
+  /// The characters that are whole now.
+  std::string add(std::string_view bytes);
+  /// What waited, which stays incomplete.
+  std::string finish();
+
+ private:
+  std::string waiting_;
+};
+
 }  // namespace kronlab::model

@@ -88,28 +88,39 @@ inline Doubles rotate(const Doubles& table, Index head_dim, Index length, const 
   return y;
 }
 
+/// Row `row` of out: its query over the keys first_key .. last_key.
+inline void attend(const kernels::AttentionShape& s, const Doubles& q, const Doubles& k, const Doubles& v, Index row,
+                   Index first_key, Index last_key, Doubles& out) {
+  for (Index head = 0; head < s.num_heads; ++head) {
+    const Index column = head * s.head_dim, kv = head / (s.num_heads / s.num_kv_heads) * s.head_dim;
+    std::vector<double> scores;
+    for (Index key = first_key; key <= last_key; ++key) {
+      double score = 0;
+      for (Index j = 0; j < s.head_dim; ++j) score += q(row, column + j) * k(key, kv + j);
+      scores.push_back(score / std::sqrt(static_cast<double>(s.head_dim)));
+    }
+    const double largest = *std::max_element(scores.begin(), scores.end());
+    double sum = 0;
+    for (const double score : scores) sum += std::exp(score - largest);
+    for (Index key = first_key; key <= last_key; ++key) {
+      const double probability = std::exp(scores[static_cast<std::size_t>(key - first_key)] - largest) / sum;
+      for (Index j = 0; j < s.head_dim; ++j) out(row, column + j) += probability * v(key, kv + j);
+    }
+  }
+}
+
 inline Doubles causal_attention(const kernels::AttentionShape& s, const Doubles& q, const Doubles& k,
                                 const Doubles& v) {
   Doubles out(q.rows(), q.cols());
-  for (Index row = 0; row < q.rows(); ++row) {
-    const Index first = row / s.length * s.length;
-    for (Index head = 0; head < s.num_heads; ++head) {
-      const Index column = head * s.head_dim, kv = head / (s.num_heads / s.num_kv_heads) * s.head_dim;
-      std::vector<double> scores;
-      for (Index key = first; key <= row; ++key) {
-        double score = 0;
-        for (Index j = 0; j < s.head_dim; ++j) score += q(row, column + j) * k(key, kv + j);
-        scores.push_back(score / std::sqrt(static_cast<double>(s.head_dim)));
-      }
-      const double largest = *std::max_element(scores.begin(), scores.end());
-      double sum = 0;
-      for (const double score : scores) sum += std::exp(score - largest);
-      for (Index key = first; key <= row; ++key) {
-        const double probability = std::exp(scores[static_cast<std::size_t>(key - first)] - largest) / sum;
-        for (Index j = 0; j < s.head_dim; ++j) out(row, column + j) += probability * v(key, kv + j);
-      }
-    }
-  }
+  for (Index row = 0; row < q.rows(); ++row) attend(s, q, k, v, row, row / s.length * s.length, row, out);
+  return out;
+}
+
+/// The queries of the last positions of one sequence over all keys up to their own.
+inline Doubles cached_attention(const kernels::AttentionShape& s, const Doubles& q, const Doubles& k,
+                                const Doubles& v) {
+  Doubles out(q.rows(), q.cols());
+  for (Index row = 0; row < q.rows(); ++row) attend(s, q, k, v, row, 0, k.rows() - q.rows() + row, out);
   return out;
 }
 
