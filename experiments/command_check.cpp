@@ -16,7 +16,20 @@ using nlohmann::json;
 /// Multiply-adds per second of one core that the estimates of time assume: an ordinary CPU, float32.
 constexpr double assumed_rate = 25e9;
 
-/// Seconds on one core, roughly: evaluations, calibration and decompositions by their multiply-adds.
+/// Tokens that a stage trains on; those of a text by its size.
+double training_tokens(const DistillSpec& distill, const TrainingTextSpec& text) {
+  if (distill.tokens) return static_cast<double>(*distill.tokens);
+  if (distill.steps) return static_cast<double>(*distill.steps * distill.trainer.tokens_per_step());
+  double bytes = 0;
+  for (const auto& path : text.paths) {
+    std::error_code unknown;
+    const auto size = std::filesystem::file_size(path, unknown);
+    bytes += unknown ? 1e6 : static_cast<double>(size);
+  }
+  return *distill.epochs * bytes / 4.5;
+}
+
+/// Seconds on one core, roughly: evaluations, calibration, decompositions and trainings by their multiply-adds.
 double estimated_core_seconds(const ExperimentSpec& spec, const CompressionPlan& plan) {
   double work = 0;
   const auto parameters = static_cast<double>(plan.dense.parameters);
@@ -33,6 +46,9 @@ double estimated_core_seconds(const ExperimentSpec& spec, const CompressionPlan&
   if (spec.calibration) work += 2.0 * static_cast<double>(spec.calibration->text.tokens) * parameters;
   for (const auto& stage : plan.stages) {
     for (const auto& layer : stage.layers) work += layer.cost;
+  }
+  for (const auto& stage : spec.stages) {  // a backward pass is two forward passes
+    if (stage.distill) work += training_tokens(*stage.distill, *spec.training_text) * parameters * (stage.distill->losses.needs_teacher() ? 4 : 3);
   }
   return work / assumed_rate;
 }
