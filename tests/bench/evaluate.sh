@@ -11,12 +11,7 @@ fi
 bench=$1 export=$2 model=$3 text=$4 precision=${5:-fp32} windows=${6:-4} rounds=${7:-3}
 modes=("${@:8}")
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-venv=${KRONLAB_BENCH_VENV:-$HOME/.cache/kronlab/bench-venv}
-if ! "$venv/bin/python" -c 'import torch, numpy' 2>/dev/null; then
-  echo "installing PyTorch into $venv" >&2
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet torch numpy
-fi
+. "$here/torch_venv.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$export" "$model" "$text" "$scratch/model.safetensors"

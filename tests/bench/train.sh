@@ -15,12 +15,7 @@ length=${5:-$([ "$what" = gpt2 ] && echo 256 || echo 512)}
 modes=("${@:8}")
 [ ${#modes[@]} -gt 0 ] || modes=(fp32 eager-fp32 compile-fp32 bf16 eager-bf16 compile-bf16)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-venv=${KRONLAB_BENCH_VENV:-$HOME/.cache/kronlab/bench-venv}
-if ! "$venv/bin/python" -c 'import torch, numpy' 2>/dev/null; then
-  echo "installing PyTorch into $venv" >&2
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet torch numpy
-fi
+. "$here/torch_venv.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=2
