@@ -219,7 +219,7 @@ double DistillationLoss::hidden_error(Index student_index, Index teacher_index, 
   const TensorView projected = resized(projected_, hidden.rows, teacher_width_, hidden.dtype);
   const TensorView d_projected = resized(d_projected_, hidden.rows, teacher_width_, hidden.dtype);
   projection.apply(hidden, projected);
-  std::fill_n(static_cast<std::byte*>(d_projected.data), d_projected.rows * d_projected.cols * size_of(d_projected.dtype), std::byte{0});
+  fill_zero(d_projected);
   const double error = kernels::mean_squared_error(projected, target, weight, d_projected);
   const auto views = gradients ? gradients->of(static_cast<const linalg::LinearOperator*>(&projection)) : std::span<const TensorView>();
   if (views.empty()) {

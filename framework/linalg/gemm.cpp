@@ -24,11 +24,7 @@ struct Shape {
 int as_int(Index value) { return checked_cast<int>(value); }
 
 void scale_empty_product(double beta, TensorView c) {
-  if (beta != 0.0) return;
-  const Index width = c.cols * size_of(c.dtype);
-  for (Index i = 0; i < c.rows; ++i) {
-    std::fill_n(static_cast<std::byte*>(c.data) + i * c.stride * size_of(c.dtype), width, std::byte{0});
-  }
+  if (beta == 0.0) fill_zero(c);
 }
 
 void gemm_f32(Transpose ta, ConstMatrixView<float> a, Transpose tb, ConstMatrixView<float> b, double beta,

@@ -27,13 +27,6 @@ enum Slot : std::size_t {
   recomputed_slot
 };
 
-void copy(ConstTensorView from, TensorView to) { convert(from, to); }
-
-void fill_zero(TensorView x) {
-  KRONLAB_EXPECTS(x.stride == x.cols, "zeros for a view with gaps");
-  std::fill_n(static_cast<std::byte*>(x.data), x.rows * x.cols * size_of(x.dtype), std::byte{0});
-}
-
 }  // namespace
 
 TrainingPass::TrainingPass(const Transformer& model, const TrainingPassOptions& options)
@@ -113,7 +106,7 @@ void TrainingPass::forward_block(Index index, ConstTensorView in, Kept& kept, Te
     kernels::rotate_heads(table, config_.head_dim, length_, key);
   }
   kernels::causal_attention(attention_shape(), query, key, value, mixed);
-  copy(in, middle);
+  convert(in, middle);
   apply(block.output, mixed, middle, linalg::Write::add);
   apply_norm(block.mlp_norm, config_.norm_epsilon, middle, normed);
   const TensorView up = resized(kept.up, n, config_.ffn_width, type);
@@ -124,7 +117,7 @@ void TrainingPass::forward_block(Index index, ConstTensorView in, Kept& kept, Te
     apply(block.up, normed, up);
   }
   const TensorView hidden = mlp_hidden(index, kept, workspace_.buffer(hidden_slot, n, config_.ffn_width, type));
-  copy(middle, out);
+  convert(middle, out);
   apply(block.down, hidden, out, linalg::Write::add);
 }
 
@@ -270,15 +263,6 @@ ConstTensorView TrainingPass::as_activation(ConstTensorView stream) {
   const TensorView narrow = workspace_.buffer(d_stream_narrow_slot, stream.rows, stream.cols, workspace_.activation_type());
   convert(stream, narrow);
   return narrow;
-}
-
-Index TrainingPass::kept_bytes() const {
-  Index total = normed_.size_bytes();
-  for (const auto& stream : streams_) total += stream.size_bytes();
-  for (const auto& k : kept_) {
-    for (const auto* tensor : {&k.query, &k.key, &k.value, &k.mixed, &k.middle, &k.up, &k.gate}) total += tensor->size_bytes();
-  }
-  return total;
 }
 
 }  // namespace kronlab::model

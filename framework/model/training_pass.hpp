@@ -74,8 +74,6 @@ class TrainingPass {
   void backward(TensorView d_normed, const Gradients* gradients, const BackwardHooks& hooks);
 
   const TrainingPassOptions& options() const { return options_; }
-  /// Bytes of activations that are kept now.
-  Index kept_bytes() const;
   Workspace& workspace() { return workspace_; }
 
  private:

@@ -141,4 +141,11 @@ void convert(ConstTensorView from, TensorView to) {
   KRONLAB_EXPECTS(false, "cannot convert from {}", to_string(from.dtype));
 }
 
+void fill_zero(TensorView to) {
+  const Index element = size_of(to.dtype);
+  for (Index i = 0; i < to.rows; ++i) {
+    std::memset(static_cast<std::byte*>(to.data) + i * to.stride * element, 0, static_cast<std::size_t>(to.cols * element));
+  }
+}
+
 }  // namespace kronlab

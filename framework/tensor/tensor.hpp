@@ -142,6 +142,9 @@ class Tensor {
 /// @pre equal rows and columns
 void convert(ConstTensorView from, TensorView to);
 
+/// Every element becomes 0; what lies between the rows stays.
+void fill_zero(TensorView to);
+
 /// A zeroed row-major matrix of floats or doubles, and its copy-friendly owner inside algorithms.
 template <class T>
 class Matrix {

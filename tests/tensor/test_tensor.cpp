@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
@@ -172,6 +173,20 @@ BOOST_AUTO_TEST_CASE(a_source_finds_tensors_by_name_and_names_the_nearest) {
   BOOST_CHECK_THROW(source.load("wt.weight"), DataError);
   const auto message = testing::message_of([&] { source.info("wt.weight"); });
   BOOST_TEST(message.find("'wt.weight' (did you mean 'wte.weight'?)") != std::string::npos, message);
+}
+
+BOOST_AUTO_TEST_CASE(zeros_fill_a_view_and_nothing_beside_it) {
+  for (const auto dtype : {DType::f32, DType::f64, DType::bf16}) {
+    Tensor tensor = Tensor::uninitialised(dtype, {3, 4});
+    Matrix<double> ones(3, 4);
+    std::fill_n(ones.data(), ones.size(), 1.0);
+    convert(ones.view(), tensor.view());
+    fill_zero(tensor.view().block(1, 1, 2, 2));
+    const auto values = to_matrix<double>(tensor.view());
+    for (Index i = 0; i < 3; ++i) {
+      for (Index j = 0; j < 4; ++j) BOOST_TEST(values(i, j) == (i >= 1 && j >= 1 && j <= 2 ? 0.0 : 1.0));
+    }
+  }
 }
 
 BOOST_AUTO_TEST_SUITE_END()
