@@ -5,6 +5,9 @@
 #include <cstring>
 #include <utility>
 
+#include "framework/kernels/adamw.hpp"
+#include "framework/kernels/dispatch.hpp"
+
 namespace kronlab::distill {
 namespace {
 
@@ -13,12 +16,6 @@ template <class T>
 void add(T* left, const T* right, Index count) {
 #pragma omp parallel for simd schedule(static)
   for (Index i = 0; i < count; ++i) left[i] += right[i];
-}
-
-/// body(T{}) with the type of the gradients.
-template <class Body>
-void for_type(DType dtype, Body body) {
-  dtype == DType::f64 ? body(double{}) : body(float{});
 }
 
 }  // namespace
@@ -80,7 +77,7 @@ std::size_t GradientSum::merge(model::GradientBucket range) {
   Node node = slots_[top].node;
   while (top > 0 && slots_[top - 1].node.level == node.level && node.index % 2 == 1 && slots_[top - 1].node.index + 1 == node.index) {
     Tensor &left = slots_[top - 1].gradients->elements(), &right = slots_[top].gradients->elements();
-    for_type(left.dtype(), [&]<class T>(T) {
+    kernels::for_real_type(left.dtype(), [&]<class T>(T) {
       add(left.values<T>().data() + range.begin, right.values<T>().data() + range.begin, range.end - range.begin);
     });
     node = {node.level + 1, node.index / 2};
@@ -148,7 +145,7 @@ void GradientSum::sum_piece(std::size_t bucket) {
   const auto own = piece(bucket, communicator_.rank());
   const Index count = own.end - own.begin;
   if (count == 0) return;
-  for_type(total().elements().dtype(), [&]<class T>(T) {
+  kernels::for_real_type(total().elements().dtype(), [&]<class T>(T) {
     std::vector<std::pair<Node, T*>> open;
     const auto append = [&](Node node, T* values) {
       while (!open.empty() && open.back().first.level == node.level && node.index % 2 == 1 && open.back().first.index + 1 == node.index) {
@@ -191,14 +188,12 @@ double GradientSum::norm() const {
   }
   std::vector<double> sums(static_cast<std::size_t>(num_chunks));
   const Tensor& elements = slots_.front().gradients->elements();
-  for_type(elements.dtype(), [&]<class T>(T) {
+  kernels::for_real_type(elements.dtype(), [&]<class T>(T) {
     const T* values = elements.values<T>().data();
 #pragma omp parallel for schedule(static)
     for (std::size_t i = 0; i < own.size(); ++i) {
-      double sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (Index j = own[i].second.begin; j < own[i].second.end; ++j) sum += static_cast<double>(values[j]) * static_cast<double>(values[j]);
-      sums[static_cast<std::size_t>(own[i].first)] = sum;
+      const auto [begin, end] = own[i].second;
+      sums[static_cast<std::size_t>(own[i].first)] = kernels::sum_of_squares(std::span<const T>(values + begin, static_cast<std::size_t>(end - begin)));
     }
   });
   communicator_.sum(std::span(sums));
@@ -213,7 +208,7 @@ void GradientSum::all_gather(Tensor& elements) const {
     const auto [begin, end] = parameters_.buckets()[bucket];
     std::vector<Index> ends;
     for (int rank = 0; rank < communicator_.size(); ++rank) ends.push_back(piece(bucket, rank).end - begin);
-    for_type(elements.dtype(), [&]<class T>(T) {
+    kernels::for_real_type(elements.dtype(), [&]<class T>(T) {
       communicator_.all_gather(elements.values<T>().subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)), ends);
     });
   }

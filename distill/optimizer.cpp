@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "framework/kernels/adamw.hpp"
+#include "framework/kernels/dispatch.hpp"
 
 namespace kronlab::distill {
 
@@ -19,7 +20,7 @@ AdamW::AdamW(const AdamWOptions& options, std::vector<TensorSettings> settings, 
 
 void AdamW::step(double rate, double gradient_scale, const model::Gradients& gradients) {
   ++num_updates_;
-  const auto update = [&]<class T>(T) {
+  kernels::for_real_type(parameters_.dtype(), [&]<class T>(T) {
     const auto g = gradients.elements().values<T>();
     const auto m = first_.values<T>(), v = second_.values<T>();
     Index state = 0;  // element of the moments that belongs to the piece's first
@@ -33,8 +34,7 @@ void AdamW::step(double rate, double gradient_scale, const model::Gradients& gra
       });
       state += piece.end - piece.begin;
     }
-  };
-  parameters_.dtype() == DType::f64 ? update(double{}) : update(float{});
+  });
 }
 
 }  // namespace kronlab::distill

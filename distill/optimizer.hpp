@@ -32,7 +32,6 @@ class AdamW {
   Index num_updates() const { return num_updates_; }
   void set_num_updates(Index count) { num_updates_ = count; }
   const std::vector<model::GradientBucket>& pieces() const { return pieces_; }
-  const std::vector<TensorSettings>& settings() const { return settings_; }
   /// First and second moments of the pieces' elements, one piece after another.
   Tensor& first() { return first_; }
   Tensor& second() { return second_; }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "framework/kernels/dispatch.hpp"
+
 namespace kronlab::distill {
 namespace {
 
@@ -86,7 +88,7 @@ LossValues Trainer::run_micro_batches(const WindowSource& windows) {
 std::string Trainer::first_not_finite() {
   const auto tensors = parameters_.tensors();
   Index first = static_cast<Index>(tensors.size());
-  const auto look = [&]<class T>(T) {
+  kernels::for_real_type(parameters_.dtype(), [&]<class T>(T) {
     const auto values = sum_.total().elements().values<T>();
     for (const auto& piece : sum_.own_pieces()) {
       for_tensors_in(parameters_, piece, [&](std::size_t tensor, Index, Index element, Index count) {
@@ -94,8 +96,7 @@ std::string Trainer::first_not_finite() {
         if (!std::ranges::all_of(part, [](T value) { return std::isfinite(value); })) first = std::min(first, static_cast<Index>(tensor));
       });
     }
-  };
-  parameters_.dtype() == DType::f64 ? look(double{}) : look(float{});
+  });
   first = -communicator_.max(-first);
   return first < static_cast<Index>(tensors.size()) ? tensors[static_cast<std::size_t>(first)].name : "the norm of all gradients";
 }
@@ -109,7 +110,7 @@ void Trainer::update(double rate, double gradient_scale) {
 
 /// Each rank has updated the values of its pieces: they travel in the array of the gradients, which are used up.
 void Trainer::share_values() {
-  const auto move = [&]<class T>(T) {
+  kernels::for_real_type(parameters_.dtype(), [&]<class T>(T) {
     const auto elements = sum_.total().elements().values<T>();
     const auto of_tensor = [&](std::size_t tensor, Index within, Index count) {
       return parameters_.tensors()[tensor].value->values<T>().subspan(static_cast<std::size_t>(within), static_cast<std::size_t>(count));
@@ -123,8 +124,7 @@ void Trainer::share_values() {
     for_tensors_in(parameters_, {0, parameters_.num_elements()}, [&](std::size_t tensor, Index within, Index element, Index count) {
       std::copy_n(elements.begin() + element, count, of_tensor(tensor, within, count).begin());
     });
-  };
-  parameters_.dtype() == DType::f64 ? move(double{}) : move(float{});
+  });
 }
 
 }  // namespace kronlab::distill

@@ -87,7 +87,7 @@ class Training {
       checkpoints_.load_values(communicator_, state_.best_step, parameters_);
     }
     DistillOutcome outcome;
-    outcome.num_steps = state_.step, outcome.num_skipped = num_skipped_, outcome.seconds = state_.seconds + now_s() - saved_s_;
+    outcome.num_steps = state_.step, outcome.seconds = state_.seconds + now_s() - saved_s_;
     outcome.trained = trained_names();
     return outcome;
   }
@@ -150,7 +150,6 @@ class Training {
   }
 
   void skip(const distill::StepResult& result) {
-    ++num_skipped_;
     ++state_.num_skipped_in_row;
     log_warning(fmt::format("{}: step {} is skipped: {} is not finite (loss {})", input_.name, state_.step, result.not_finite, result.loss.total));
     if (state_.num_skipped_in_row < spec_.max_skipped) return;
@@ -243,7 +242,6 @@ class Training {
   TrainingCheckpoints checkpoints_;
   Index num_steps_;
   TrainingState state_;
-  Index num_skipped_ = 0;
   std::optional<double> validation_loss_;
   std::string last_line_;
   double tokens_per_second_ = 0.0, saved_s_ = 0.0;

@@ -37,7 +37,6 @@ struct DistillInput {
 /// How a distillation ended.
 struct DistillOutcome {
   Index num_steps = 0;            ///< that the student went through
-  Index num_skipped = 0;          ///< of this process
   std::vector<std::string> trained;  ///< names of the layers and other tensors that learned
   double seconds = 0.0;           ///< of the whole training
 };

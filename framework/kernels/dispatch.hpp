@@ -15,6 +15,12 @@ void for_activation_type(DType dtype, Body body) {
   }
 }
 
+/// Calls body(T{}) with the C++ type of parameters, gradients and logits: double for f64, else float.
+template <class Body>
+void for_real_type(DType dtype, Body body) {
+  dtype == DType::f64 ? body(double{}) : body(float{});
+}
+
 /// The type in which values of type T are computed with: double for double, else float.
 template <class T>
 struct Compute {

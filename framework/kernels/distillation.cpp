@@ -131,7 +131,7 @@ VocabularyLosses vocabulary_losses(const VocabularyLosses& weights, double tempe
   KRONLAB_EXPECTS(temperature > 0, "temperature {}", temperature);
   for (const auto target : targets) KRONLAB_EXPECTS(target >= -1 && target < student.cols, "target {} of {} logits", target, student.cols);
   std::vector<VocabularyLosses> rows(targets.size());
-  const auto run = [&]<class Real>(Real) {
+  for_real_type(student.dtype, [&]<class Real>(Real) {
     const auto logits = student.as<Real>();
     const auto reference = needs_teacher ? teacher.as<Real>() : ConstMatrixView<Real>();
 #pragma omp parallel
@@ -146,8 +146,7 @@ VocabularyLosses vocabulary_losses(const VocabularyLosses& weights, double tempe
         std::copy(gradient.begin(), gradient.end(), row);
       }
     }
-  };
-  student.dtype == DType::f64 ? run(double{}) : run(float{});
+  });
   VocabularyLosses sum;
   for (const auto& row : rows) sum.ce += row.ce, sum.kl += row.kl, sum.reverse_kl += row.reverse_kl, sum.jsd += row.jsd;
   return sum;
