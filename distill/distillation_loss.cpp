@@ -103,10 +103,18 @@ void DistillationLoss::expect_fits(const LossOptions& options, const model::Mode
     throw ConfigError(fmt::format("the teacher has a vocabulary of {}, the student one of {}: they cannot be compared", teacher.vocab_size,
                                   student.vocab_size));
   }
-  const bool compares_blocks = options.weights[LossTerm::hidden] > 0 || options.weights[LossTerm::attention] > 0;
-  if (compares_blocks) options.pairs(student.num_blocks, teacher.num_blocks);
-  if (options.weights[LossTerm::attention] > 0 && teacher.num_heads != student.num_heads) {
+  const bool compares_attention = options.weights[LossTerm::attention] > 0;
+  if (!compares_attention && options.weights[LossTerm::hidden] <= 0) return;
+  auto pairs = options.pairs(student.num_blocks, teacher.num_blocks);
+  if (!compares_attention) return;
+  if (teacher.num_heads != student.num_heads) {
     throw ConfigError(fmt::format("attention: the teacher has {} heads, the student {}", teacher.num_heads, student.num_heads));
+  }
+  std::ranges::sort(pairs);
+  const auto twice = std::ranges::adjacent_find(pairs, {}, &std::pair<Index, Index>::first);
+  if (twice != pairs.end()) {
+    throw ConfigError(fmt::format("attention: block {} of the student has two targets, {} and {} of the teacher; expected one", twice->first,
+                                  twice->second, std::next(twice)->second));
   }
 }
 

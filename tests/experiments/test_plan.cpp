@@ -133,6 +133,9 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_before_anything_is_read) {
 BOOST_AUTO_TEST_CASE(what_a_distillation_compares_or_trains_must_be_there) {
   const auto error = [](const std::string& more) { return message_of([&] { tiny_plan(training(more)); }); };
   BOOST_TEST(error("losses = { hidden = 1.0 }\nblocks = [[1, 4]]").find("pair [1, 4], expected 1 to 3 of the student and 1 to 3 of the teacher") != std::string::npos);
+  BOOST_TEST(error("losses = { attention = 1.0 }\nblocks = [[1, 3], [1, 2]]").find("block 1 of the student has two targets, 2 and 3") !=
+             std::string::npos);
+  BOOST_CHECK_NO_THROW(tiny_plan(training("losses = { hidden = 1.0 }\nblocks = [[1, 3], [1, 2]]")));
   BOOST_TEST(error("losses = { ce = 1.0 }\ntrain = \"factors\"").find("no layer is decomposed") != std::string::npos);
   BOOST_TEST(error("losses = { ce = 1.0 }\ntrain = [\"h.*.mlp.c_fx\"]").find("h.*.mlp.c_fx") != std::string::npos);
   BOOST_CHECK_NO_THROW(tiny_plan(training("losses = { ce = 1.0 }\ntrain = [\"h.*.attn.c_attn[q].bias\", \"ln_f.*\"]")));
