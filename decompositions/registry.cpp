@@ -9,7 +9,7 @@ using config::StrictTable;
 
 /// Errors of an options struct, with the place of its table.
 template <class Make>
-std::unique_ptr<Decomposer> at_place(const StrictTable& table, const Make& make) {
+auto at_place(const StrictTable& table, const Make& make) {
   try {
     return make();
   } catch (const ConfigError& error) {
@@ -59,8 +59,19 @@ const config::Registry<Decomposer>& decomposers() {
   return registry;
 }
 
+std::unique_ptr<PermutationSearch> anneal(const StrictTable& t) {
+  AnnealOptions options;
+  options.num_temperatures = t.integer("num_temperatures", options.num_temperatures, {.least = 1});
+  options.num_sweeps = t.integer("num_sweeps", options.num_sweeps, {.least = 1});
+  options.hottest = t.number("hottest", options.hottest, {.least = 0.0});
+  options.coldest = t.number("coldest", options.coldest, {.least = 0.0});
+  return at_place(t, [&] { return make_anneal_search(options); });
+}
+
 const config::Registry<PermutationSearch>& searches() {
   static const config::Registry<PermutationSearch> registry{
+      {"anneal", anneal},
+      {"coordinate-assignment", [](const StrictTable&) { return make_coordinate_assignment_search(); }},
       {"identity", [](const StrictTable&) { return make_identity_search(); }},
       {"norm-sort", [](const StrictTable&) { return make_norm_sort_search(); }},
       {"random", [](const StrictTable& t) { return make_random_search(t.integer("num_samples", 10, {.least = 1})); }},

@@ -87,10 +87,11 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
     if (!std::isfinite(w.data()[i]))
       throw DataError(fmt::format("layer `{}`: weight {} is {}, expected a finite number", layer, i, w.data()[i]));
   }
-  SearchResult result = do_search(w, problem, random, budget);
+  const KroneckerObjective objective(w, problem);
+  SearchResult result = do_search(objective, random, budget);
   result.rows = canonical(result.rows, m2);
   result.columns = canonical(result.columns, n2);
-  result.value = KroneckerObjective(w, problem).value(result.rows, result.columns);
+  result.value = objective.value({result.rows, result.columns});
   return result;
 }
 

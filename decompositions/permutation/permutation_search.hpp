@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "decompositions/decomposer.hpp"
+#include "decompositions/permutation/permutation_objective.hpp"
 #include "framework/base/random.hpp"
 
 namespace kronlab::decompositions {
@@ -45,7 +46,7 @@ class PermutationSearch {
   virtual std::string_view kind() const = 0;
 
  private:
-  virtual SearchResult do_search(ConstMatrixView<double> weight, const GroupingProblem& problem, RandomStream random,
+  virtual SearchResult do_search(const PermutationObjective& objective, RandomStream random,
                                  const SearchBudget& budget) const = 0;
 };
 
@@ -55,8 +56,20 @@ std::unique_ptr<PermutationSearch> make_random_search(Index num_samples);
 /// Rows and columns by falling norm: the largest at position 0 of their groups, the smallest at the last; the identity
 /// where that keeps more.
 std::unique_ptr<PermutationSearch> make_norm_sort_search();
-/// From the norm sort, best-improvement swaps of rows, then of columns, until none improves.
+/// From the norm sort (or the identity where that keeps more) until no swap and no assignment of one position improves.
 std::unique_ptr<PermutationSearch> make_swap_descent_search();
+/// From the norm sort, assignments of one position after another, rows and columns in turn, until none improves.
+std::unique_ptr<PermutationSearch> make_coordinate_assignment_search();
+
+/// Annealed swaps by a heat bath, rows and columns in turn, then polishing. Temperatures fall geometrically, in units of
+/// the root mean square of the gains of all swaps at the start.
+struct AnnealOptions {
+  Index num_temperatures = 40;
+  Index num_sweeps = 4;  ///< of each axis at one temperature
+  double hottest = 0.1;
+  double coldest = 0.005;
+};
+std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& options);
 
 /// A copy of the weight for a search to see: columns scaled by sqrt(C_jj) where inputs count, and rows by sqrt(S_ii)
 /// where the gradient counts too. The factors are then fitted to the weight itself. f32 [out, in]

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <optional>
+
+#include "decompositions/permutation/permutation_search.hpp"
+#include "decompositions/permutation/sweeps.hpp"
+
+namespace kronlab::decompositions {
+
+/// One search as it runs: the best grouping so far, its curve, and what is left of the budget.
+class SearchRun {
+ public:
+  SearchRun(const PermutationObjective& objective, const SearchBudget& budget);
+
+  const PermutationObjective& objective() const { return objective_; }
+  const Grouping& best() const { return best_; }
+  double best_value() const { return value_; }
+  /// A grouping to begin with: the best of those offered before any move was made is the start.
+  void start(Grouping grouping);
+  /// Keeps the grouping if its value, in double from scratch, is the best so far. Its value.
+  double offer(const Grouping& grouping);
+
+  /// Moves along an axis from a grouping, refreshed; those of the same axis before are over.
+  AxisMoves& moves(Axis axis, const Grouping& grouping);
+
+  void count(const SweepCount& count) { evaluated_ += count.evaluated, accepted_ += count.accepted; }
+  void count_iteration() { ++iterations_; }
+  Index evaluated() const { return evaluated_; }
+  double seconds() const;
+  /// Whether the budget is used up; the reason is recorded.
+  bool is_exhausted();
+  /// `reason` unless the budget ended the search.
+  SearchResult result(Convergence::Reason reason) &&;
+
+ private:
+  const PermutationObjective& objective_;
+  SearchBudget budget_;
+  double started_s_;
+  std::unique_ptr<AxisMoves> row_moves_, column_moves_;
+  Grouping best_;
+  double value_ = -1.0, start_value_ = -1.0;
+  std::vector<SearchPoint> curve_;
+  Index evaluated_ = 0, accepted_ = 0, iterations_ = 0;
+  std::optional<Convergence::Reason> exhausted_;
+};
+
+/// From a grouping to one that no swap and no assignment of one position improves, the projector made anew after every
+/// sweep; or to the end of the budget.
+Grouping polished(SearchRun& run, Grouping grouping);
+
+}  // namespace kronlab::decompositions

@@ -1,0 +1,118 @@
+#include "decompositions/permutation/sweeps.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "framework/kernels/vector_math.hpp"
+#include "framework/linalg/assignment.hpp"
+
+namespace kronlab::decompositions {
+namespace {
+
+/// Draws a place with probability proportional to exp(gain / temperature).
+class BoltzmannDraw {
+ public:
+  Index operator()(std::span<const float> gains, float temperature, double uniform) {
+    const auto n = static_cast<Index>(gains.size());
+    const float* gain = gains.data();
+    weights_.resize(gains.size());
+    float* weight = weights_.data();
+    float largest = gain[0];
+#pragma omp simd reduction(max : largest)
+    for (Index k = 0; k < n; ++k) largest = std::max(largest, gain[k]);
+    const float inverse = 1 / temperature;
+    double total = 0;
+    block_sums_.clear();
+    for (Index first = 0; first < n; first += block) {
+      const Index last = std::min(first + block, n);
+      float sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (Index k = first; k < last; ++k) {
+        weight[k] = kernels::exponential((gain[k] - largest) * inverse);
+        sum += weight[k];
+      }
+      block_sums_.push_back(sum);
+      total += static_cast<double>(sum);
+    }
+    double left = uniform * total;
+    Index first = 0;
+    for (const float sum : block_sums_) {
+      if (left < static_cast<double>(sum)) break;
+      left -= static_cast<double>(sum), first += block;
+    }
+    if (first >= n) first = (n - 1) / block * block;
+    for (Index k = first; k < std::min(first + block, n); ++k) {
+      left -= static_cast<double>(weight[k]);
+      if (left < 0) return k;
+    }
+    return static_cast<Index>(std::max_element(gains.begin(), gains.end()) - gains.begin());  // rounding at an end
+  }
+
+ private:
+  static constexpr Index block = 64;
+  std::vector<float> weights_, block_sums_;
+};
+
+}  // namespace
+
+SweepCount descend(AxisMoves& moves) {
+  SweepCount count;
+  for (Index i = 0; i < moves.size(); ++i) {
+    const auto gains = moves.gains(i);
+    count.evaluated += moves.size() - 1;
+    const auto best = std::ranges::max_element(gains);
+    if (*best <= moves.noise()) continue;
+    moves.swap(i, static_cast<Index>(best - gains.begin()));
+    ++count.accepted;
+  }
+  return count;
+}
+
+SweepCount heat_bath(AxisMoves& moves, double temperature, RandomStream& random) {
+  SweepCount count;
+  BoltzmannDraw draw;
+  for (Index i = 0; i < moves.size(); ++i) {
+    const auto gains = moves.gains(i);
+    count.evaluated += moves.size() - 1;
+    const Index place = draw(gains, static_cast<float>(temperature), random.uniform());
+    if (place == moves.place_of(i)) continue;
+    moves.swap(i, place);
+    ++count.accepted;
+  }
+  return count;
+}
+
+SweepCount reassign(AxisMoves& moves) {
+  SweepCount count;
+  const Index n = moves.num_groups();
+  Matrix<float> worth(n, n);
+  std::vector<Index> elements(static_cast<std::size_t>(n));
+  for (Index position = 0; position < moves.group(); ++position) {
+    moves.worths(position, worth);
+    count.evaluated += n * n;
+    const auto found = linalg::best_assignment(std::as_const(worth).view());
+    double present = 0;
+    for (Index i = 0; i < n; ++i) present += static_cast<double>(worth(i, i));
+    if (found.worth <= present + static_cast<double>(n) * static_cast<double>(moves.noise())) continue;
+    for (Index i = 0; i < n; ++i) {
+      const Index g = found.column_of_row[static_cast<std::size_t>(i)];
+      elements[static_cast<std::size_t>(g)] = moves.element_at(position * n + i);
+      count.accepted += g != i;
+    }
+    moves.reassign(position, elements);
+  }
+  return count;
+}
+
+double spread_of_gains(AxisMoves& moves, Index num_elements) {
+  const Index n = moves.size(), count = std::min(num_elements, n);
+  double sum = 0;
+  for (Index k = 0; k < count; ++k) {
+    for (const float gain : moves.gains(k * n / count)) sum += static_cast<double>(gain) * static_cast<double>(gain);
+  }
+  return std::sqrt(sum / static_cast<double>(count * n));
+}
+
+}  // namespace kronlab::decompositions

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "decompositions/permutation/permutation_objective.hpp"
+#include "framework/base/random.hpp"
+
+namespace kronlab::decompositions {
+
+/// What a sweep over the elements of an axis did.
+struct SweepCount {
+  Index evaluated = 0;  ///< candidate moves
+  Index accepted = 0;
+};
+
+/// Every element in turn changes places with the partner that gains most, if any does.
+SweepCount descend(AxisMoves& moves);
+
+/// Every element in turn changes places with a partner drawn with probability proportional to exp(gain / temperature),
+/// itself included: Gibbs sampling of the linearised objective, in which no draw is rejected.
+///
+/// Geman and Geman, Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of images, 1984.
+SweepCount heat_bath(AxisMoves& moves, double temperature, RandomStream& random);
+
+/// Position after position, its elements go to the groups where they are worth most, all others as they are: an exact
+/// linear assignment for the linearised objective. Nothing moves where that gains no more than rounding.
+SweepCount reassign(AxisMoves& moves);
+
+/// Root mean square of the gains of all swaps of some elements, spread evenly: the scale of temperatures.
+double spread_of_gains(AxisMoves& moves, Index num_elements = 64);
+
+}  // namespace kronlab::decompositions
