@@ -21,6 +21,7 @@ struct Options {
   RunSelection selection;
   std::string format = "text";
   bool is_json = false;
+  bool has_all_rows = false;
 };
 
 std::string parameter_of(const storage::ResultRow& row, const std::string& name) {
@@ -32,6 +33,12 @@ std::string parameter_of(const storage::ResultRow& row, const std::string& name)
 
 std::string number_or_dash(const std::optional<double>& value, std::string (*format)(double)) {
   return value ? format(*value) : "-";
+}
+
+/// Long values are for `show` and --format csv.
+std::string shortened(const std::string& text) {
+  constexpr std::size_t longest = 40;
+  return text.size() <= longest ? text : text.substr(0, longest - 3) + "...";
 }
 
 std::string four_digits(double value) { return format_number(value, 4); }
@@ -51,7 +58,7 @@ void print_rounded(const storage::Results& results, Format format) {
     table.columns.push_back({header, Align::right});
   for (const auto& row : results.rows) {
     std::vector<std::string> cells = {row.label, row.is_dense ? "-" : row.state};
-    for (const auto& name : results.parameter_names) cells.push_back(parameter_of(row, name));
+    for (const auto& name : results.parameter_names) cells.push_back(shortened(parameter_of(row, name)));
     cells.push_back(number_or_dash(row.num_parameters, format_count));
     cells.push_back(number_or_dash(row.stored_bytes, format_bytes));
     for (const auto& value : row.measured) cells.push_back(storage::format_value(value));
@@ -131,7 +138,8 @@ void print_as_json(const storage::Results& results) {
 }
 
 void run(const Options& options) {
-  const storage::Results results = storage::results_of(open_runs(options.selection));
+  const storage::Results results = 
+      storage::results_of(open_runs(options.selection), options.has_all_rows ? storage::RowsOfRun::all : storage::RowsOfRun::last);
   if (options.is_json) return print_as_json(results);
   const Format format = formats.at(options.format);
   if (format == Format::csv) return print_csv(results);
@@ -148,6 +156,7 @@ void add_table_command(CLI::App& app, Action& chosen) {
   command->add_option("--format", options->format, "text, markdown or csv")
       ->check(CLI::IsMember({"text", "markdown", "csv"}))
       ->capture_default_str();
+  command->add_flag("--all", options->has_all_rows, "A row for every measurement: each stage after its compression, and after its training");
   command->add_flag("--json", options->is_json, "One JSON object on standard output");
   command->callback([options, &chosen] { chosen = [options] { run(*options); }; });
 }

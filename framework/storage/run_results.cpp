@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 #include <tuple>
 
 #include "framework/base/text_table.hpp"
@@ -90,6 +91,23 @@ void add_dense(std::vector<ResultRow>& rows, const Loaded& run, const std::vecto
   if (!is_known) rows.push_back(std::move(row));
 }
 
+/// Adds a row for each measurement of a run before its last one.
+void add_earlier(std::vector<ResultRow>& rows, const Loaded& run, const ResultRow& last, const std::vector<Measure>& measures) {
+  std::set<std::pair<Index, Index>> moments;  // stage and step
+  for (const auto& metric : run.metrics) {
+    if (metric.stage >= 0 && std::ranges::find(measures, measure_of(metric)) != measures.end()) moments.emplace(metric.stage, metric.step);
+  }
+  if (!moments.empty()) moments.erase(std::prev(moments.end()));
+  for (const auto& [stage, step] : moments) {
+    Loaded then = run;
+    std::erase_if(then.metrics, [&](const Metric& metric) { return metric.stage == stage && metric.step > step; });
+    ResultRow row = row_of(then, measures, 0, stage);
+    row.label = last.label + fmt::format(", stage {} {}", stage, step == 0 ? "compressed" : fmt::format("after {} steps", step));
+    row.state = last.state, row.parameters = last.parameters;
+    rows.push_back(std::move(row));
+  }
+}
+
 /// Labels that occur more than once get what their runs vary, and if that does not help the end of their id.
 void make_labels_unique(std::vector<ResultRow>& rows) {
   const auto occurrences = [&] {
@@ -125,7 +143,7 @@ std::optional<Metric> last_metric(const std::vector<Metric>& metrics, const Meas
   return last ? std::optional(*last) : std::nullopt;
 }
 
-Results results_of(const std::vector<RunReader>& runs) {
+Results results_of(const std::vector<RunReader>& runs, RowsOfRun rows) {
   std::vector<Loaded> loaded;
   for (const auto& run : runs) loaded.push_back({&run, run.description(), run.status(), run.metrics()});
   Results results;
@@ -145,6 +163,7 @@ Results results_of(const std::vector<RunReader>& runs) {
       const bool is_new = std::ranges::find(results.parameter_names, name) == results.parameter_names.end();
       if (is_new) results.parameter_names.push_back(name);
     }
+    if (rows == RowsOfRun::all) add_earlier(results.rows, run, row, results.measures);
     results.rows.push_back(std::move(row));
   }
   make_labels_unique(results.rows);

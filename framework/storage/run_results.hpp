@@ -51,8 +51,14 @@ struct Results {
 std::optional<Metric> last_metric(const std::vector<Metric>& metrics, const Measure& measure, Index first_stage,
                                   Index last_stage);
 
-/// One row per run and one per different dense model.
-Results results_of(const std::vector<RunReader>& runs);
+/// Which measurements of a run get a row.
+enum class RowsOfRun {
+  last,  ///< what the run came to
+  all,   ///< every stage after its compression, and after its training
+};
+
+/// One row per different dense model, and for each run as `rows` says.
+Results results_of(const std::vector<RunReader>& runs, RowsOfRun rows = RowsOfRun::last);
 
 /// "wikitext-2, token-perplexity window=1024".
 std::string place_of(const Measure& measure);

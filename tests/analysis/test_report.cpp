@@ -202,6 +202,32 @@ BOOST_AUTO_TEST_CASE(table_has_a_row_per_run_and_one_for_the_dense_model) {
   BOOST_TEST(json["rows"][2]["varied"]["stage.0.decompose.num_terms"] == "2");
 }
 
+BOOST_AUTO_TEST_CASE(table_shows_every_measurement_of_a_run_when_asked_and_long_values_short) {
+  const Store store;
+  auto description = labelled("healed", std::string(100, 'x'));
+  const std::string id = finished_run(store.path, description, 40.0);
+  auto run = RunStore::open(store.path, id);
+  run.stage_started(1, "next");
+  Metric metric = sample_metric("eval/perplexity", 35.0, 1);
+  metric.dataset = "prose", metric.protocol = short_protocol, metric.step = 0;
+  run.record(metric);
+  metric.value = 30.0, metric.step = 100;
+  run.record(metric);
+  run.stage_finished(1, 1.0);
+  run.flush();
+  const Json rows = Json::parse(store.report("table --all --json").out)["rows"];
+  BOOST_REQUIRE(rows.size() == 4u);
+  BOOST_TEST(rows[1]["label"] == "healed, stage 0 compressed");
+  BOOST_TEST(rows[1]["measured"][0]["value"] == 40.0);
+  BOOST_TEST(rows[2]["label"] == "healed, stage 1 compressed");
+  BOOST_TEST(rows[2]["measured"][0]["value"] == 35.0);
+  BOOST_TEST(rows[3]["label"] == "healed");
+  BOOST_TEST(rows[3]["measured"][0]["value"] == 30.0);
+  BOOST_TEST(Json::parse(store.report("table --json").out)["rows"].size() == 2u);
+  BOOST_TEST(store.report("table").has(std::string(37, 'x') + "..."));
+  BOOST_TEST(store.report("table --format csv").has(std::string(100, 'x')));
+}
+
 BOOST_AUTO_TEST_CASE(two_protocols_never_share_a_column) {
   const Store store;
   finished_run(store.path, labelled("long windows", "1"), 40.25, short_protocol);
