@@ -59,21 +59,29 @@ const config::Registry<Decomposer>& decomposers() {
   return registry;
 }
 
-std::unique_ptr<PermutationSearch> anneal(const StrictTable& t) {
+AnnealOptions anneal_options(const StrictTable& t) {
   AnnealOptions options;
   options.num_temperatures = t.integer("num_temperatures", options.num_temperatures, {.least = 1});
   options.num_sweeps = t.integer("num_sweeps", options.num_sweeps, {.least = 1});
   options.hottest = t.number("hottest", options.hottest, {.least = 0.0});
   options.coldest = t.number("coldest", options.coldest, {.least = 0.0});
-  return at_place(t, [&] { return make_anneal_search(options); });
+  return options;
+}
+
+std::unique_ptr<PermutationSearch> matching(const StrictTable& t) {
+  MatchingOptions options;
+  options.gap = t.number("gap", options.gap, {.least = 0.0});
+  return at_place(t, [&] { return make_matching_search(options); });
 }
 
 const config::Registry<PermutationSearch>& searches() {
   static const config::Registry<PermutationSearch> registry{
-      {"anneal", anneal},
+      {"anneal", [](const StrictTable& t) { return at_place(t, [&] { return make_anneal_search(anneal_options(t)); }); }},
       {"coordinate-assignment", [](const StrictTable&) { return make_coordinate_assignment_search(); }},
       {"identity", [](const StrictTable&) { return make_identity_search(); }},
+      {"matching", matching},
       {"norm-sort", [](const StrictTable&) { return make_norm_sort_search(); }},
+      {"portfolio", [](const StrictTable& t) { return at_place(t, [&] { return make_portfolio_search(anneal_options(t)); }); }},
       {"random", [](const StrictTable& t) { return make_random_search(t.integer("num_samples", 10, {.least = 1})); }},
       {"swap-descent", [](const StrictTable&) { return make_swap_descent_search(); }},
   };

@@ -88,4 +88,17 @@ Grouping KroneckerObjective::norm_sorted() const {
   return {norm_sorted_order(rows, problem_.right_rows), norm_sorted_order(columns, problem_.right_cols)};
 }
 
+std::optional<PairProblem> KroneckerObjective::pair_problem() const {
+  if (problem_.right_rows * problem_.right_cols != 2 || problem_.num_terms != 1) return std::nullopt;
+  PairProblem pairs{problem_.right_rows == 2 ? Axis::rows : Axis::columns, {}};
+  const Index m = size(pairs.axis);
+  pairs.gram = Matrix<double>(m, m);
+  if (pairs.axis == Axis::columns) {
+    linalg::gram(weight_, pairs.gram);
+  } else {
+    linalg::gemm(linalg::Transpose::no, weight_, linalg::Transpose::yes, weight_, 0.0, pairs.gram.view());
+  }
+  return pairs;
+}
+
 }  // namespace kronlab::decompositions

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -71,6 +72,13 @@ class AxisMoves {
   double kept_ = 0.0;
 };
 
+/// A problem that comes down to pairing the elements x of one axis along one direction (cos t, sin t):
+/// the energy kept is Σ_pairs |cos t x_0 + sin t x_1|^2.
+struct PairProblem {
+  Axis axis = Axis::rows;
+  Matrix<double> gram;  ///< inner products of the elements: [m, m]
+};
+
 /// What a grouping of rows and columns is worth to a structure: what every search maximises.
 class PermutationObjective {
  public:
@@ -85,6 +93,8 @@ class PermutationObjective {
   virtual std::unique_ptr<AxisMoves> moves(Axis axis, const Grouping& grouping) const = 0;
   /// The largest elements, by norm, at position 0 of the groups, the smallest at the last.
   virtual Grouping norm_sorted() const = 0;
+  /// What it is if it is nothing else than pairing, so that a certified search applies.
+  virtual std::optional<PairProblem> pair_problem() const { return std::nullopt; }
 };
 
 Grouping identity_grouping(const PermutationObjective& objective);

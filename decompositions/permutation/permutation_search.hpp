@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,7 @@ struct SearchResult {
   std::vector<Index> columns;
   double start_value = 0.0;  ///< share of the energy kept at the start, and
   double value = 0.0;        ///< at the end, from scratch in double; the relative error is sqrt(1 - value)
+  std::optional<double> bound;  ///< no grouping keeps more than this share; none where nothing is proved
   Convergence convergence;
   std::vector<SearchPoint> curve;  ///< non-decreasing
   Index evaluated = 0;
@@ -61,6 +63,15 @@ std::unique_ptr<PermutationSearch> make_swap_descent_search();
 /// From the norm sort, assignments of one position after another, rows and columns in turn, until none improves.
 std::unique_ptr<PermutationSearch> make_coordinate_assignment_search();
 
+/// Exact pairs. For B = [1, 2] or [2, 1] and one term: the best pairing over a grid of directions of B, refined until no
+/// pairing can keep more than `gap` of the energy above the one found, which is certified (SearchResult::bound). For
+/// other problems, on axes with groups of two: the best pairing for the projector of the present grouping, from the norm
+/// sort until it stays. @throws ConfigError if no axis has groups of two
+struct MatchingOptions {
+  double gap = 1e-4;
+};
+std::unique_ptr<PermutationSearch> make_matching_search(const MatchingOptions& options);
+
 /// Annealed swaps by a heat bath, rows and columns in turn, then polishing. Temperatures fall geometrically, in units of
 /// the root mean square of the gains of all swaps at the start.
 struct AnnealOptions {
@@ -70,6 +81,9 @@ struct AnnealOptions {
   double coldest = 0.005;
 };
 std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& options);
+/// The default: the norm sort polished until no swap and no assignment improves it, annealed from there, and polished
+/// again. Never worse than polishing or annealing alone with the same options.
+std::unique_ptr<PermutationSearch> make_portfolio_search(const AnnealOptions& options);
 
 /// A copy of the weight for a search to see: columns scaled by sqrt(C_jj) where inputs count, and rows by sqrt(S_ii)
 /// where the gradient counts too. The factors are then fitted to the weight itself. f32 [out, in]

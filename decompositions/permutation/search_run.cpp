@@ -46,6 +46,7 @@ SearchResult SearchRun::result(Convergence::Reason reason) && {
   SearchResult result;
   result.rows = std::move(best_.rows), result.columns = std::move(best_.columns);
   result.start_value = start_value_, result.value = value_;
+  result.bound = bound_;
   result.convergence = {exhausted_.value_or(reason), iterations_, 0.0};
   result.curve = std::move(curve_);
   result.evaluated = evaluated_, result.accepted = accepted_;

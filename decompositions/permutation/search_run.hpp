@@ -27,6 +27,8 @@ class SearchRun {
   void count_iteration() { ++iterations_; }
   Index evaluated() const { return evaluated_; }
   double seconds() const;
+  /// A share of the energy that no grouping exceeds was proved.
+  void set_bound(double bound) { bound_ = bound; }
   /// Whether the budget is used up; the reason is recorded.
   bool is_exhausted();
   /// `reason` unless the budget ended the search.
@@ -42,6 +44,7 @@ class SearchRun {
   std::vector<SearchPoint> curve_;
   Index evaluated_ = 0, accepted_ = 0, iterations_ = 0;
   std::optional<Convergence::Reason> exhausted_;
+  std::optional<double> bound_;
 };
 
 /// From a grouping to one that no swap and no assignment of one position improves, the projector made anew after every

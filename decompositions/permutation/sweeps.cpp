@@ -7,6 +7,7 @@
 
 #include "framework/kernels/vector_math.hpp"
 #include "framework/linalg/assignment.hpp"
+#include "framework/linalg/matching.hpp"
 
 namespace kronlab::decompositions {
 namespace {
@@ -103,6 +104,32 @@ SweepCount reassign(AxisMoves& moves) {
     }
     moves.reassign(position, elements);
   }
+  return count;
+}
+
+SweepCount rematch(AxisMoves& moves) {
+  KRONLAB_EXPECTS(moves.group() == 2, "a matching in groups of {}", moves.group());
+  const Index n = moves.size(), pairs = moves.num_groups();
+  Matrix<float> first(n, n), worth(n, n);  // first(i, j): i at position 0, j at position 1
+  for (Index i = 0; i < n; ++i) moves.pair_worths(i, first.view().row(i));
+  for (Index i = 0; i < n; ++i) {
+    for (Index j = 0; j < n; ++j) worth(i, j) = std::max(first(i, j), first(j, i));
+  }
+  const auto found = linalg::best_matching(std::as_const(worth).view());
+  SweepCount count{n * (n - 1) / 2, 0};
+  double present = 0;
+  for (Index g = 0; g < pairs; ++g) present += static_cast<double>(first(moves.element_at(g), moves.element_at(pairs + g)));
+  if (found.worth <= present + static_cast<double>(pairs) * static_cast<double>(moves.noise())) return count;
+  std::vector<Index> heads, tails;
+  for (Index i = 0; i < n; ++i) {
+    const Index j = found.partner[static_cast<std::size_t>(i)];
+    if (j < i) continue;
+    const bool keeps = first(i, j) >= first(j, i);
+    count.accepted += moves.place_of(i) % pairs != moves.place_of(j) % pairs;
+    heads.push_back(keeps ? i : j), tails.push_back(keeps ? j : i);
+  }
+  moves.reassign(0, heads);
+  moves.reassign(1, tails);
   return count;
 }
 

@@ -24,6 +24,10 @@ SweepCount heat_bath(AxisMoves& moves, double temperature, RandomStream& random)
 /// linear assignment for the linearised objective. Nothing moves where that gains no more than rounding.
 SweepCount reassign(AxisMoves& moves);
 
+/// All pairs anew, the best of all for the linearised objective: an exact matching. Groups of two only. Nothing moves
+/// where that gains no more than rounding. Memory 8 m^2 bytes.
+SweepCount rematch(AxisMoves& moves);
+
 /// Root mean square of the gains of all swaps of some elements, spread evenly: the scale of temperatures.
 double spread_of_gains(AxisMoves& moves, Index num_elements = 64);
 

@@ -30,6 +30,7 @@ std::vector<std::unique_ptr<PermutationSearch>> all_searches() {
   searches.push_back(make_swap_descent_search());
   searches.push_back(make_coordinate_assignment_search());
   searches.push_back(make_anneal_search({.num_temperatures = 4, .num_sweeps = 2}));
+  searches.push_back(make_portfolio_search({.num_temperatures = 4, .num_sweeps = 2}));
   return searches;
 }
 
@@ -151,6 +152,58 @@ BOOST_AUTO_TEST_CASE(worths_of_a_position_and_of_pairs_are_what_moves_change) {
     }
     BOOST_TEST(std::abs(linear - moves->kept()) < tolerance);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_matching_of_pairs_is_the_best_of_all_and_certified) {
+  for (const auto& [problem, rows, cols] : {std::tuple{GroupingProblem{2, 1, 1}, 8, 5}, {GroupingProblem{1, 2, 1}, 5, 8}}) {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      const Tensor w = random_tensor({rows, cols}, RandomStream(seed));
+      const auto wide = to_matrix<double>(w.view());
+      const KroneckerObjective objective(wide, problem);
+      const auto axis = problem.right_rows == 2 ? Axis::rows : Axis::columns;
+      Grouping grouping = identity_grouping(objective);
+      double best = 0;
+      do best = std::max(best, objective.value(grouping));
+      while (std::ranges::next_permutation(grouping.of(axis)).found);
+      const auto found = make_matching_search({.gap = 1e-5})->search("w", w.view(), problem, RandomStream(1));
+      BOOST_REQUIRE(found.bound.has_value());
+      BOOST_TEST(*found.bound >= best);
+      BOOST_TEST(*found.bound <= found.value + 1e-5 + 1e-6);
+      BOOST_TEST(found.value <= best + 1e-12);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_planted_product_with_pairs_is_found_to_rounding_error) {
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    for (const bool by_rows : {false, true}) {
+      RandomStream random = RandomStream(seed).child(by_rows ? "rows" : "columns");
+      const Index m = by_rows ? 64 : 32, n = by_rows ? 32 : 64;
+      const auto a = random_matrix(32, 32, random.child("a"));
+      const double b[2] = {random.normal(), random.normal()};
+      const auto rows = random.permutation(m), columns = random.permutation(n);
+      Tensor w(DType::f32, {m, n});
+      for (Index i = 0; i < m; ++i) {
+        for (Index j = 0; j < n; ++j) {
+          const Index r = rows[static_cast<std::size_t>(i)], c = columns[static_cast<std::size_t>(j)];
+          w.matrix<float>()(i, j) = static_cast<float>(by_rows ? a(r / 2, c) * b[r % 2] : a(r, c / 2) * b[c % 2]);
+        }
+      }
+      const GroupingProblem problem{by_rows ? 2 : 1, by_rows ? 1 : 2, 1};
+      const auto found = make_matching_search({})->search("w", w.view(), problem, RandomStream(1));
+      BOOST_TEST(1 - found.value < 64 * std::numeric_limits<float>::epsilon() * std::numeric_limits<float>::epsilon());
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_matching_for_the_present_projector_never_loses_and_needs_groups_of_two) {
+  const Tensor w = random_tensor({24, 32}, RandomStream(4));
+  const GroupingProblem problem{2, 4, 4};
+  const auto found = make_matching_search({})->search("w", w.view(), problem, RandomStream(1));
+  BOOST_TEST(found.value > found.start_value);
+  BOOST_TEST(!found.bound.has_value());
+  BOOST_CHECK_THROW(make_matching_search({})->search("w", w.view(), {4, 4, 4}, RandomStream(1)), ConfigError);
+  BOOST_CHECK_THROW(make_matching_search({.gap = 0}), ConfigError);
 }
 
 BOOST_AUTO_TEST_CASE(a_heat_bath_draws_groupings_with_the_probabilities_of_boltzmann) {
