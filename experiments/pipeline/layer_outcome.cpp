@@ -20,9 +20,11 @@ Convergence convergence_from(const json& j) {
 json to_json(const SearchResult& s) {
   json curve = json::array();
   for (const auto& point : s.curve) curve.push_back({point.evaluations, point.seconds, point.value});
-  return {{"rows", s.rows},           {"columns", s.columns},  {"start_value", s.start_value},
-          {"value", s.value},         {"curve", curve},        {"convergence", to_json(s.convergence)},
-          {"evaluated", s.evaluated}, {"accepted", s.accepted}};
+  json j = {{"rows", s.rows},           {"columns", s.columns},  {"start_value", s.start_value},
+            {"value", s.value},         {"curve", curve},        {"convergence", to_json(s.convergence)},
+            {"evaluated", s.evaluated}, {"accepted", s.accepted}};
+  if (s.bound) j["bound"] = *s.bound;
+  return j;
 }
 
 SearchResult search_from(const json& j) {
@@ -36,6 +38,7 @@ SearchResult search_from(const json& j) {
     s.curve.push_back({point.at(0).get<Index>(), point.at(1).get<double>(), point.at(2).get<double>()});
   s.evaluated = j.at("evaluated");
   s.accepted = j.at("accepted");
+  if (j.contains("bound")) s.bound = j.at("bound").get<double>();
   return s;
 }
 

@@ -80,7 +80,7 @@ storage::LayerRecord record_of(std::size_t stage, const PlannedLayer& layer, con
   record.parameters_before = layer.parameters_before, record.parameters_after = layer.parameters_after;
   record.bytes_after = layer.bytes_after;
   record.relative_error = outcome.relative_error, record.weighted_error = outcome.weighted_error;
-  if (outcome.search) record.search_value = outcome.search->value;
+  if (outcome.search) record.search_value = outcome.search->value, record.search_bound = outcome.search->bound;
   record.seconds = outcome.seconds;
   const auto& convergence = outcome.search ? outcome.search->convergence : outcome.convergence;
   record.convergence =

@@ -1,7 +1,7 @@
 // Speed and memory of training steps.
 //   [mpirun -n N] bench_train gpt2 - PRECISION BATCH LENGTH STEPS [ACCUMULATE] [WORD...]
 //   [mpirun -n N] bench_train distill MODEL.gguf PRECISION BATCH LENGTH STEPS [ACCUMULATE] [WORD...]
-// WORD: recompute, no-bound, export=FILE.
+// WORD: recompute, no-bound, export=FILE, and for gpt2 blocks=N, width=N (heads of 64, MLPs of 4 widths).
 // gpt2: 124M parameters from nothing by cross entropy; distill: a copy of MODEL learns from it by KL + 0.5 ce. Random
 // ids; AdamW, weight decay, clipping; ACCUMULATE micro-batches of BATCH x LENGTH tokens a step over all ranks. The
 // first step is not counted. With export, only writes the initial weights and the ids of all steps, for train_peer.py.
@@ -37,6 +37,7 @@ struct Arguments {
   distill::TrainerOptions trainer;
   bool wants_bound = true;
   std::string export_to;
+  Index blocks = 12, width = 768;
 };
 
 std::optional<Arguments> parse(int argc, char** argv) {
@@ -58,21 +59,27 @@ std::optional<Arguments> parse(int argc, char** argv) {
       arguments.wants_bound = false;
     } else if (word.starts_with("export=")) {
       arguments.export_to = word.substr(7);
+    } else if (word.starts_with("blocks=")) {
+      arguments.blocks = std::atoi(word.c_str() + 7);
+    } else if (word.starts_with("width=")) {
+      arguments.width = std::atoi(word.c_str() + 6);
     } else if (std::atoi(argv[i]) > 0) {
       arguments.trainer.num_micro_batches = std::atoi(argv[i]);
     } else {
       return std::nullopt;
     }
   }
+  if (arguments.blocks < 1 || arguments.width < 64 || arguments.width % 64 != 0) return std::nullopt;
   return arguments;
 }
 
-model::ModelConfig gpt2_124m() {
+/// 124M parameters with 12 blocks and a width of 768.
+model::ModelConfig gpt2(Index blocks, Index width) {
   model::ModelConfig config;
   config.architecture = model::Architecture::gpt2;
   config.vocab_size = 50257, config.context = 1024;
-  config.width = 768, config.ffn_width = 3072, config.num_blocks = 12;
-  config.num_heads = config.num_kv_heads = 12, config.head_dim = 64;
+  config.width = width, config.ffn_width = 4 * width, config.num_blocks = blocks;
+  config.num_heads = config.num_kv_heads = width / 64, config.head_dim = 64;
   config.tied_head = true;
   return config;
 }
@@ -84,7 +91,7 @@ struct Subject {
       files = storage::ModelFiles::open(arguments.model);
       config = model::ModelConfig::from_json(files->text("config.json").value(), arguments.model);
     } else {
-      config = gpt2_124m();
+      config = gpt2(arguments.blocks, arguments.width);
       random = std::make_unique<model::RandomWeights>(config, RandomStream(1).child("weights"));
     }
   }
