@@ -4,6 +4,7 @@
 #include "decompositions/factorization.hpp"
 #include "decompositions/kronecker_sum.hpp"
 #include "decompositions/permuted.hpp"
+#include "decompositions/scaled.hpp"
 
 namespace kronlab::decompositions {
 namespace {
@@ -27,6 +28,11 @@ std::vector<Index> take_permutation(FactorizationParts& parts, const std::string
   const Tensor tensor = take_tensor(parts, name);
   const auto values = tensor.values<std::int32_t>();
   return {values.begin(), values.end()};
+}
+
+/// Empty where there are none.
+Tensor take_scales(FactorizationParts& parts, const std::string& name) {
+  return parts.tensors.contains(name) ? take_tensor(parts, name) : Tensor();
 }
 
 void append_bytes(std::string& out, const void* data, std::size_t size) {
@@ -139,8 +145,13 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     return std::make_unique<Permuted>(make_factorization(take_child(parts, "inner")), std::move(rows),
                                       std::move(columns));
   }
+  if (parts.kind == "scaled") {
+    Tensor row_scales = take_scales(parts, "row_scales"), column_scales = take_scales(parts, "column_scales");
+    return std::make_unique<Scaled>(make_factorization(take_child(parts, "inner")), std::move(row_scales),
+                                    std::move(column_scales));
+  }
   throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted", parts.kind));
+      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, scaled", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

@@ -119,6 +119,45 @@ void add_bias(ConstTensorView bias, TensorView x) {
   });
 }
 
+void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool add) {
+  expect_same_shape(x, y);
+  expect_row_of(scales, x);
+  const auto scale = [&]<class In, class Out>(ConstMatrixView<In> in, MatrixView<Out> out) {
+    using Real = compute_t<Out>;
+    const ParameterRow<Real> row(scales, x.cols);
+#pragma omp parallel for schedule(static)
+    for (Index i = 0; i < in.rows; ++i) {
+      StripReader<In> reader;
+      StripReader<Out> present;
+      StripWriter<Out> writer;
+      for_strips(in.cols, [&](Index first, Index count) {
+        const Real *from = reader(&in.data[i * in.stride + first], count), *c = row.data() + first;
+        Out* target = &out.data[i * out.stride + first];
+        Real* to = writer(target);
+        if (add) {
+          const Real* before = present(target, count);
+#pragma omp simd
+          for (Index j = 0; j < count; ++j) to[j] = before[j] + from[j] * c[j];
+        } else {
+#pragma omp simd
+          for (Index j = 0; j < count; ++j) to[j] = from[j] * c[j];
+        }
+        writer.store(target, count);
+      });
+    }
+  };
+  if (x.dtype == DType::bf16 && y.dtype == DType::f32) return scale(x.as<bfloat16>(), y.as<float>());
+  for_activation_type(x.dtype, [&]<class T>(T) { scale(x.as<T>(), y.as<T>()); });
+}
+
+void scale_rows(ConstTensorView scales, TensorView x) {
+  KRONLAB_EXPECTS(scales.rows == 1 && scales.cols == x.rows, "{} scales for {} rows", scales.cols, x.rows);
+  for_activation_type(x.dtype, [&]<class T>(T) {
+    const ParameterRow<compute_t<T>> row(scales, x.rows);
+    transform<T>(x, x, [s = row.data()](auto value, Index i, Index) { return value * s[i]; });
+  });
+}
+
 void gelu(ConstTensorView bias, ConstTensorView x, TensorView y) {
   expect_same_shape(x, y);
   if (bias.cols != 0) expect_row_of(bias, x);

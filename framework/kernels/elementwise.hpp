@@ -17,6 +17,13 @@ void rms_norm(ConstTensorView x, ConstTensorView gain, double epsilon, TensorVie
 /// x += bias on every row.  x: [n, d] f32, f64 or bf16; bias: [1, d]
 void add_bias(ConstTensorView bias, TensorView x);
 
+/// y = x .* scales on every row, or y += that.  x, y: [n, d] f32, f64 or bf16, or x bf16 and y f32; y may be x unless it is
+/// added to; scales: [1, d]
+void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool add);
+
+/// x[i, :] *= scales[i].  x: [n, d] f32, f64 or bf16; scales: [1, n]
+void scale_rows(ConstTensorView scales, TensorView x);
+
 /// y = gelu(x + bias) with the tanh formula of GPT-2 (`gelu_new`); the short form works in place.
 /// x, y: [n, d] f32, f64 or bf16; bias: [1, d] or empty
 void gelu(ConstTensorView bias, ConstTensorView x, TensorView y);

@@ -224,6 +224,43 @@ void add_column_sums(ConstTensorView dy, TensorView sums) {
   });
 }
 
+void add_column_products(ConstTensorView x, ConstTensorView dy, TensorView sums) {
+  if (sums.cols == 0) return;
+  expect_same_shape(x, dy);
+  expect_row_of(sums, dy);
+  for_activation_type(dy.dtype, [&]<class T>(T) {
+    using Real = compute_t<T>;
+    const auto left = x.as<T>(), right = dy.as<T>();
+    const auto body = [&](Index first_row, Index last_row, Real* partial) {
+      StripReader<T> read_left, read_right;
+      for (Index i = first_row; i < last_row; ++i) {
+        for_strips(dy.cols, [&](Index first, Index count) {
+          const Real* a = read_left(&left.data[i * left.stride + first], count);
+          const Real* b = read_right(&right.data[i * right.stride + first], count);
+#pragma omp simd
+          for (Index j = 0; j < count; ++j) partial[first + j] += a[j] * b[j];
+        });
+      }
+    };
+    const MatrixView<Real> totals[] = {sums.as<Real>()};
+    add_row_sums<Real>(dy.rows, dy.cols, body, totals);
+  });
+}
+
+void add_row_products(std::span<const std::int32_t> ids, ConstTensorView x, ConstTensorView dy, TensorView sums) {
+  expect_same_shape(x, dy);
+  KRONLAB_EXPECTS(static_cast<Index>(ids.size()) == x.rows && sums.rows == 1, "{} ids for [{}, {}]", ids.size(), x.rows, x.cols);
+  for_real_type(x.dtype, [&]<class Real>(Real) {
+    const auto a = x.as<Real>(), b = dy.as<Real>();
+    const auto totals = sums.as<Real>();
+    for (Index i = 0; i < x.rows; ++i) {
+      const auto id = static_cast<Index>(ids[static_cast<std::size_t>(i)]);
+      KRONLAB_EXPECTS(id >= 0 && id < sums.cols, "id {} of {}", id, sums.cols);
+      totals(0, id) += row_sum<Real>(x.cols, [](auto p, auto q) { return p * q; }, a.row(i).data(), b.row(i).data());
+    }
+  });
+}
+
 void add_position_gradient(Index length, ConstTensorView d_stream, TensorView d_table) {
   if (d_table.cols == 0) return;
   KRONLAB_EXPECTS(d_table.cols == d_stream.cols && length > 0 && d_table.rows >= length && d_stream.rows % length == 0,

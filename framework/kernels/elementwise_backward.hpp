@@ -32,6 +32,12 @@ void silu_times_backward(ConstTensorView up, ConstTensorView gate, TensorView d,
 /// sums[0, j] += sum_i dy[i, j]: the gradient of a bias.  dy: [n, d] activations or stream
 void add_column_sums(ConstTensorView dy, TensorView sums);
 
+/// sums[0, j] += sum_i x[i, j] dy[i, j]: the gradient of the scales of scale_columns.  x, dy: [n, d] activations
+void add_column_products(ConstTensorView x, ConstTensorView dy, TensorView sums);
+
+/// sums[0, ids[i]] += sum_j x[i, j] dy[i, j], in the sequence of i.  x, dy: [n, d] f32 or f64
+void add_row_products(std::span<const std::int32_t> ids, ConstTensorView x, ConstTensorView dy, TensorView sums);
+
 /// d_table[t, :] += sum over sequences s of d_stream[s * length + t, :]: the gradient of add_positions.
 void add_position_gradient(Index length, ConstTensorView d_stream, TensorView d_table);
 

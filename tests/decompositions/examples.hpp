@@ -6,6 +6,7 @@
 
 #include "decompositions/kronecker_sum.hpp"
 #include "decompositions/permuted.hpp"
+#include "decompositions/scaled.hpp"
 #include "tests/support/random_matrix.hpp"
 
 namespace kronlab::testing {
@@ -32,6 +33,12 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
   all.push_back(random_kronecker(2, 2, 2, 6, 10, random.child(61)));
   all.push_back(std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(7)),
                                            random.child(8).permutation(12), random.child(9).permutation(20)));
+  all.push_back(std::make_unique<Scaled>(
+      std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(17)), random.child(18).permutation(12),
+                                 random.child(19).permutation(20)),
+      random_tensor({12}, random.child(20)), random_tensor({20}, random.child(21))));
+  all.push_back(std::make_unique<Scaled>(random_kronecker(2, 6, 5, 2, 4, random.child(22)), Tensor(), random_tensor({20}, random.child(23))));
+  all.push_back(std::make_unique<Scaled>(std::make_unique<Dense>(random_tensor({12, 20}, random.child(24))), random_tensor({12}, random.child(25)), Tensor()));
   auto nested_left = std::make_unique<Permuted>(random_kronecker(1, 12, 5, 1, 2, random.child(10)),
                                                 std::vector<Index>{}, random.child(11).permutation(10));
   all.push_back(std::make_unique<KroneckerSum>(std::move(nested_left), random_tensor({1, 1, 2}, random.child(12))));
