@@ -125,6 +125,10 @@ class Decomposer {
 /// The blocks of W become the rows of R(W): [m1*n1, m2*n2]; A_k and B_k are its leading singular vectors times the root
 /// of the singular value, reshaped; the entry of B_k that is largest in size is positive.
 ///
+/// Weighted by inputs, W with its columns times sqrt(C_jj) is what is approximated; two-sided, its rows times sqrt(S_ii)
+/// too; the result is Scaled, back to W. A refit goes on from there by alternating least squares in the norm of all of C
+/// (kronecker_refit.hpp).
+///
 /// Van Loan and Pitsianis, Approximation with Kronecker products, 1993.
 struct KroneckerOptions {
   Index left_rows = 0;   ///< m1; must divide the rows of the weight
@@ -132,6 +136,10 @@ struct KroneckerOptions {
   Index num_terms = 1;   ///< length of the sum
   Index right_rows = 0;  ///< m2, in place of m1: one shape for layers of different extents
   Index right_cols = 0;  ///< n2, in place of n1
+  Weighting weighting = Weighting::none;
+  Index refit = 0;                ///< rounds of alternating least squares
+  double damping = 1e-3;          ///< of C, in parts of its mean diagonal, where moments are used
+  double gradient_damping = 0.1;  ///< of diag(S)
 };
 std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& options);
 

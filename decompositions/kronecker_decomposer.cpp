@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "decompositions/decomposer.hpp"
+#include "decompositions/kronecker_refit.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/scaled.hpp"
 #include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/svd.hpp"
 
@@ -17,6 +19,10 @@ class KroneckerDecomposer final : public Decomposer {
       throw ConfigError(fmt::format("kronecker: num_terms is {}, expected at least 1", options.num_terms));
     expect_one("left_rows", options.left_rows, "right_rows", options.right_rows);
     expect_one("left_cols", options.left_cols, "right_cols", options.right_cols);
+    if (options.refit < 0 || options.damping < 0 || options.gradient_damping < 0) {
+      throw ConfigError(fmt::format("kronecker: refit {}, damping {}, gradient_damping {}; expected at least 0", options.refit,
+                                    options.damping, options.gradient_damping));
+    }
   }
 
   std::string_view kind() const override { return "kronecker"; }
@@ -24,12 +30,19 @@ class KroneckerDecomposer final : public Decomposer {
   Size size_of(const std::string& layer, Index rows, Index cols) const override {
     const auto shape = shape_of(layer, rows, cols);
     const Index parameters =
-        shape.num_terms * (shape.left_rows * shape.left_cols + shape.right_rows * shape.right_cols);
+        shape.num_terms * (shape.left_rows * shape.left_cols + shape.right_rows * shape.right_cols) +
+        (options_.weighting == Weighting::none ? 0 : cols) + (options_.weighting == Weighting::two_sided ? rows : 0);
     return {parameters, 4 * parameters};
+  }
+
+  bool needs_input_moments() const override { return options_.weighting != Weighting::none || options_.refit > 0; }
+  GradientMoments needed_gradient_moments() const override {
+    return options_.weighting == Weighting::two_sided ? GradientMoments::diagonal : GradientMoments::none;
   }
 
   std::map<std::string, FactorShape> factor_shapes(const std::string& layer, Index rows, Index cols) const override {
     const auto shape = shape_of(layer, rows, cols);
+    if (options_.weighting != Weighting::none) return {};
     return {{"left", {shape.left_rows, shape.num_terms * shape.left_cols}}};
   }
 
@@ -79,36 +92,103 @@ class KroneckerDecomposer final : public Decomposer {
     return shape;
   }
 
-  Decomposition do_decompose(const std::string& layer, ConstTensorView weight, const LayerStatistics&) const override {
+  Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
+                             const LayerStatistics& statistics) const override {
     const auto s = shape_of(layer, weight.rows, weight.cols);
-    return from_triples(linalg::truncated_svd(rearrange(weight, s.left_rows, s.left_cols), s.num_terms), s);
+    if (!needs_input_moments()) {
+      const auto svd = linalg::truncated_svd(rearrange(weight, s.left_rows, s.left_cols), s.num_terms);
+      return decomposition(svd, s, factors_of(svd, s));
+    }
+    const bool scales_columns = options_.weighting != Weighting::none, scales_rows = options_.weighting == Weighting::two_sided;
+    const auto rows = scales_rows ? roots(statistics.gradient_moments, weight.rows, options_.gradient_damping) : std::vector<double>();
+    const auto columns = scales_columns ? roots(statistics.input_moments, weight.cols, options_.damping) : std::vector<double>();
+    const auto at = [](const std::vector<double>& scales, Index i) { return scales.empty() ? 1.0 : scales[static_cast<std::size_t>(i)]; };
+    auto w = to_matrix<double>(weight);
+    for (Index i = 0; i < w.rows(); ++i) {
+      for (Index j = 0; j < w.cols(); ++j) w(i, j) *= at(rows, i) * at(columns, j);
+    }
+    const auto svd = linalg::truncated_svd(rearrange(std::as_const(w).view(), s.left_rows, s.left_cols), s.num_terms);
+    auto factors = factors_of(svd, s);
+    std::vector<double> errors;
+    if (options_.refit > 0) {
+      const auto& moments = statistics.input_moments;
+      const double floor = options_.damping * mean_diagonal(moments);
+      Matrix<double> c(w.cols(), w.cols());
+      for (Index i = 0; i < c.rows(); ++i) {
+        for (Index j = 0; j < c.cols(); ++j) c(i, j) = (moments(i, j) + (i == j ? floor : 0.0)) / (at(columns, i) * at(columns, j));
+      }
+      errors = refit(s, std::as_const(w).view(), std::as_const(c).view(), options_.refit, factors);
+    }
+    Decomposition result = decomposition(svd, s, factors);
+    if (!errors.empty()) {
+      const auto rounds = static_cast<Index>(errors.size()) - 1;
+      const bool is_cut = rounds == options_.refit;
+      result.convergence = {is_cut ? Convergence::Reason::max_iterations : Convergence::Reason::converged, rounds,
+                            rounds > 0 ? errors[errors.size() - 2] - errors.back() : 0.0};
+    }
+    if (scales_columns) {
+      result.factorization = std::make_unique<Scaled>(std::move(result.factorization), inverse(rows), inverse(columns));
+    }
+    return result;
   }
 
   Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
                                          ConstMatrixView<double> own_rows, Index rows, Index cols,
                                          const LayerStatistics&) const override {
+    if (needs_input_moments()) {
+      throw ConfigError(fmt::format("kronecker: weighted or refitted, `{}` ({} x {}) cannot be decomposed by all ranks together", layer, rows, cols));
+    }
     const auto s = shape_of(layer, rows, cols);
     const auto rearranged =
         linalg::DistributedMatrix::from_rows(communicator, own_rows, rows, cols, {s.right_rows, s.right_cols});
-    return from_triples(linalg::truncated_svd(rearranged, s.num_terms), s);
+    const auto svd = linalg::truncated_svd(rearranged, s.num_terms);
+    return decomposition(svd, s, factors_of(svd, s));
   }
 
-  static Decomposition from_triples(const linalg::Svd& svd, const kernels::KroneckerShape& s) {
-    Tensor left(DType::f32, {s.left_rows, s.num_terms * s.left_cols});
-    Tensor right(DType::f32, {s.num_terms, s.right_rows, s.right_cols});
-    const auto a = left.matrix<float>();
-    const auto b = right.values<float>();
+  static double mean_diagonal(const Matrix<double>& moments) {
+    double sum = 0;
+    for (Index i = 0; i < moments.cols(); ++i) sum += moments(moments.rows() == 1 ? 0 : i, i);
+    return sum / static_cast<double>(moments.cols());
+  }
+
+  /// Roots of the damped diagonal of second moments, of which only the diagonal may be known; ones where all are zero.
+  static std::vector<double> roots(const Matrix<double>& moments, Index n, double damping) {
+    const double floor = damping * mean_diagonal(moments);
+    std::vector<double> result;
+    for (Index i = 0; i < n; ++i) {
+      const double moment = std::max(moments(moments.rows() == 1 ? 0 : i, i), 0.0) + floor;
+      result.push_back(moment > 0 ? std::sqrt(moment) : 1.0);
+    }
+    return result;
+  }
+
+  static Tensor inverse(const std::vector<double>& scales) {
+    if (scales.empty()) return {};
+    Tensor tensor(DType::f32, {static_cast<Index>(scales.size())});
+    for (std::size_t i = 0; i < scales.size(); ++i) tensor.values<float>()[i] = static_cast<float>(1 / scales[i]);
+    return tensor;
+  }
+
+  /// Leading singular vectors times the root of the singular value; the largest entry of each B positive.
+  static KroneckerFactors factors_of(const linalg::Svd& svd, const kernels::KroneckerShape& s) {
+    KroneckerFactors factors{Matrix<double>(s.left_rows, s.num_terms * s.left_cols), Matrix<double>(s.num_terms, s.right_rows * s.right_cols)};
     for (Index k = 0; k < s.num_terms; ++k) {
       const auto row = svd.vt.row(k);
       const auto largest = std::ranges::max_element(row, {}, [](double value) { return std::abs(value); });
       const double root = std::sqrt(svd.singular_values[static_cast<std::size_t>(k)]) * (*largest < 0 ? -1.0 : 1.0);
-      for (std::size_t i = 0; i < row.size(); ++i)
-        b[static_cast<std::size_t>(k) * row.size() + i] = static_cast<float>(row[i] * root);
+      for (std::size_t i = 0; i < row.size(); ++i) factors.right(k, static_cast<Index>(i)) = row[i] * root;
       for (Index i = 0; i < s.left_rows; ++i) {
-        for (Index j = 0; j < s.left_cols; ++j)
-          a(i, k * s.left_cols + j) = static_cast<float>(svd.u(i * s.left_cols + j, k) * root);
+        for (Index j = 0; j < s.left_cols; ++j) factors.left(i, k * s.left_cols + j) = svd.u(i * s.left_cols + j, k) * root;
       }
     }
+    return factors;
+  }
+
+  static Decomposition decomposition(const linalg::Svd& svd, const kernels::KroneckerShape& s, const KroneckerFactors& factors) {
+    Tensor left(DType::f32, {s.left_rows, s.num_terms * s.left_cols});
+    Tensor right(DType::f32, {s.num_terms, s.right_rows, s.right_cols});
+    std::transform(factors.left.data(), factors.left.data() + factors.left.size(), left.values<float>().data(), [](double v) { return static_cast<float>(v); });
+    std::transform(factors.right.data(), factors.right.data() + factors.right.size(), right.values<float>().data(), [](double v) { return static_cast<float>(v); });
     Decomposition result;
     result.factorization = std::make_unique<KroneckerSum>(std::make_unique<Dense>(std::move(left)), std::move(right));
     result.spectrum = svd.singular_values;

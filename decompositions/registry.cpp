@@ -17,6 +17,13 @@ auto at_place(const StrictTable& table, const Make& make) {
   }
 }
 
+Weighting weighting_from(const StrictTable& t) {
+  const auto weighting = t.choice("weighting", {"none", "inputs", "two-sided"}, "none");
+  return weighting == "inputs"      ? Weighting::inputs
+         : weighting == "two-sided" ? Weighting::two_sided
+                                    : Weighting::none;
+}
+
 std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
   KroneckerOptions options;
   for (const auto& [name, member] : {std::pair{"left_rows", &options.left_rows},
@@ -26,6 +33,10 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
     *member = t.find_integer(name, {.least = 1}).value_or(0);
   }
   options.num_terms = t.integer("num_terms", 1, {.least = 1});
+  options.weighting = weighting_from(t);
+  options.refit = t.integer("refit", options.refit, {.least = 0});
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
   return at_place(t, [&] { return make_kronecker_decomposer(options); });
 }
 
@@ -95,10 +106,7 @@ std::unique_ptr<Decomposer> decomposer_from(const StrictTable& table) { return d
 ConfiguredSearch search_from(const StrictTable& table) {
   ConfiguredSearch result;
   result.search = searches().make(table);
-  const auto weighting = table.choice("weighting", {"none", "inputs", "two-sided"}, "none");
-  result.weighting = weighting == "inputs"      ? Weighting::inputs
-                     : weighting == "two-sided" ? Weighting::two_sided
-                                                : Weighting::none;
+  result.weighting = weighting_from(table);
   result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
   result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
   return result;

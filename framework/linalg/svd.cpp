@@ -186,4 +186,13 @@ void solve_left_transposed_lower(ConstMatrixView<double> l, MatrixView<double> b
               l.data, as_int(l.stride), b.data, as_int(b.stride));
 }
 
+void solve_right_positive(Matrix<double>& n, Matrix<double>& b) {
+  KRONLAB_EXPECTS(n.rows() == n.cols() && b.cols() == n.rows(), "solve with {} x {} for {} columns", n.rows(), n.cols(), b.cols());
+  keep_blas_single_threaded();
+  // Row-major B is column-major B^T, and N B^T's solution is X^T.
+  const auto info = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', as_int(n.rows()), as_int(b.rows()), n.data(), as_int(n.rows()), b.data(), as_int(b.cols()));
+  KRONLAB_EXPECTS(info >= 0, "dposv: argument {} is illegal", -info);
+  if (info > 0) throw DataError(fmt::format("normal equations of {} unknowns are not positive definite (minor {})", n.rows(), info));
+}
+
 }  // namespace kronlab::linalg

@@ -54,4 +54,8 @@ void solve_right_lower(ConstMatrixView<double> l, MatrixView<double> b);
 /// X with L^T X = B for a lower triangular L: B is replaced by L^-T B.  b: [m, n], l: [m, m]
 void solve_left_transposed_lower(ConstMatrixView<double> l, MatrixView<double> b);
 
+/// X with X N = B for a symmetric positive definite N: B is replaced by B N^-1, N by what is left of it (LAPACK dposv).
+/// b: [m, n], n: [n, n], both contiguous. @throws DataError if N is not positive definite
+void solve_right_positive(Matrix<double>& n, Matrix<double>& b);
+
 }  // namespace kronlab::linalg
