@@ -84,6 +84,8 @@ BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
   setenv("QUICKSTART_TEXT", "/nowhere", 1);
   setenv("HEALING_MODEL", std::getenv("QUICKSTART_MODEL"), 1);
   setenv("HEALING_TEXT", "/nowhere", 1);
+  setenv("SEARCH_MODEL", std::getenv("QUICKSTART_MODEL"), 1);
+  setenv("SEARCH_TEXT", "/nowhere", 1);
   int count = 0;
   for (const auto& entry : fs::recursive_directory_iterator(source_dir / "experiments")) {
     if (entry.path().extension() != ".toml") continue;
