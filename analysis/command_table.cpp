@@ -138,8 +138,8 @@ void print_as_json(const storage::Results& results) {
 }
 
 void run(const Options& options) {
-  const storage::Results results = 
-      storage::results_of(open_runs(options.selection), options.has_all_rows ? storage::RowsOfRun::all : storage::RowsOfRun::last);
+  const auto rows = options.has_all_rows ? storage::RowsOfRun::all : storage::RowsOfRun::last;
+  const storage::Results results = storage::results_of(open_runs(options.selection), rows);
   if (options.is_json) return print_as_json(results);
   const Format format = formats.at(options.format);
   if (format == Format::csv) return print_csv(results);

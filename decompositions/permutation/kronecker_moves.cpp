@@ -143,11 +143,17 @@ class CombinedMoves final : public KroneckerMoves {
     const auto e = std::as_const(elements_).matrix<float>();
     const Index b = other_group();
     moments_ = Matrix<float>(size(), b * b);
-    const Index n = is_by_rows() ? e.cols : e.rows;
-    const auto element = [&](Index i, Index j) { return is_by_rows() ? e(i, j) : e(j, i); };
-    for (Index j = 0; j < n; j += b) {
+    if (is_by_rows()) {
       for (Index i = 0; i < size(); ++i) {
-        for (Index st = 0; st < b * b; ++st) moments_(i, st) += element(i, j + st / b) * element(i, j + st % b);
+        for (Index j = 0; j < e.cols; j += b) {
+          for (Index st = 0; st < b * b; ++st) moments_(i, st) += e(i, j + st / b) * e(i, j + st % b);
+        }
+      }
+      return;
+    }
+    for (Index j = 0; j < e.rows; j += b) {
+      for (Index i = 0; i < size(); ++i) {
+        for (Index st = 0; st < b * b; ++st) moments_(i, st) += e(j + st / b, i) * e(j + st % b, i);
       }
     }
   }

@@ -124,7 +124,7 @@ void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool
   expect_row_of(scales, x);
   const auto scale = [&]<class In, class Out>(ConstMatrixView<In> in, MatrixView<Out> out) {
     using Real = compute_t<Out>;
-    const ParameterRow<Real> row(scales, x.cols);
+    const Matrix<Real> row = to_matrix<Real>(scales);
 #pragma omp parallel for schedule(static)
     for (Index i = 0; i < in.rows; ++i) {
       StripReader<In> reader;
@@ -153,7 +153,7 @@ void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool
 void scale_rows(ConstTensorView scales, TensorView x) {
   KRONLAB_EXPECTS(scales.rows == 1 && scales.cols == x.rows, "{} scales for {} rows", scales.cols, x.rows);
   for_activation_type(x.dtype, [&]<class T>(T) {
-    const ParameterRow<compute_t<T>> row(scales, x.rows);
+    const Matrix<compute_t<T>> row = to_matrix<compute_t<T>>(scales);
     transform<T>(x, x, [s = row.data()](auto value, Index i, Index) { return value * s[i]; });
   });
 }

@@ -18,10 +18,10 @@ void rms_norm(ConstTensorView x, ConstTensorView gain, double epsilon, TensorVie
 void add_bias(ConstTensorView bias, TensorView x);
 
 /// y = x .* scales on every row, or y += that.  x, y: [n, d] f32, f64 or bf16, or x bf16 and y f32; y may be x unless it is
-/// added to; scales: [1, d]
+/// added to; scales: [1, d] f32 or f64
 void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool add);
 
-/// x[i, :] *= scales[i].  x: [n, d] f32, f64 or bf16; scales: [1, n]
+/// x[i, :] *= scales[i].  x: [n, d] f32, f64 or bf16; scales: [1, n] f32 or f64
 void scale_rows(ConstTensorView scales, TensorView x);
 
 /// y = gelu(x + bias) with the tanh formula of GPT-2 (`gelu_new`); the short form works in place.

@@ -100,8 +100,8 @@ class StripWriter {
   [[no_unique_address]] std::conditional_t<std::is_same_v<T, Real>, Nothing, Real[strip_size]> copy_;
 };
 
-/// A row of parameters in the type that a kernel computes with: the parameters themselves where the types agree, else a
-/// copy; zeros for an empty view.
+/// A row of parameters in the type that a kernel computes with: the parameters themselves where the types agree, a copy
+/// of f32 parameters beside f64 activations, zeros for an empty view.
 template <class Real>
 class ParameterRow {
  public:
@@ -112,9 +112,8 @@ class ParameterRow {
       data_ = row.as<Real>().data;
       return;
     } else {
-      for_real_type(row.dtype, [&]<class Stored>(Stored) {
-        for (const Stored value : row.as<Stored>().row(0)) copy_.push_back(static_cast<Real>(value));
-      });
+      const auto values = row.as<float>();
+      copy_.assign(values.data, values.data + cols);
     }
     data_ = copy_.data();
   }

@@ -1,3 +1,5 @@
+#include <omp.h>
+
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <cmath>
@@ -152,6 +154,25 @@ BOOST_AUTO_TEST_CASE(worths_of_a_position_and_of_pairs_are_what_moves_change) {
     }
     BOOST_TEST(std::abs(linear - moves->kept()) < tolerance);
   }
+}
+
+BOOST_AUTO_TEST_CASE(a_search_finds_the_same_with_any_number_of_threads_and_the_same_seed) {
+  const Tensor w = random_tensor({520, 64}, RandomStream(6));
+  const auto search = make_portfolio_search({.num_temperatures = 2, .num_sweeps = 1});
+  const int before = omp_get_max_threads();
+  for (const GroupingProblem& problem : {GroupingProblem{2, 4, 4}, {4, 2, 4}, {2, 1, 1}}) {
+    std::vector<SearchResult> found;
+    for (const int threads : {1, 2, 3}) {
+      omp_set_num_threads(threads);
+      found.push_back(search->search("w", w.view(), problem, RandomStream(1)));
+    }
+    for (const auto& other : found) {
+      BOOST_TEST(other.rows == found[0].rows);
+      BOOST_TEST(other.columns == found[0].columns);
+      BOOST_TEST(other.value == found[0].value);
+    }
+  }
+  omp_set_num_threads(before);
 }
 
 BOOST_AUTO_TEST_CASE(a_matching_of_pairs_is_the_best_of_all_and_certified) {

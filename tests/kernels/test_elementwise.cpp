@@ -51,6 +51,33 @@ BOOST_AUTO_TEST_CASE(norms_are_those_of_the_slow_reference) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(columns_and_rows_are_scaled_and_columns_may_be_added) {
+  const NormTypes pairs[] = {{DType::f32, DType::f32}, {DType::f64, DType::f64}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}};
+  for (const auto [from, to] : pairs) {
+    for (const Index width : widths) {
+      Strided x(from, random_matrix(5, width, seed.child("x"))), y(to, random_matrix(5, width, seed.child("y")));
+      for (const DType scale_type : {DType::f32, DType::f64}) {
+        Strided scales(scale_type, random_matrix(1, width, seed.child("scales"))), rows(scale_type, random_matrix(1, 5, seed.child("rows")));
+        auto expected = y.values();
+        for (const bool add : {true, false}) {
+          for (Index i = 0; i < 5; ++i) {
+            for (Index j = 0; j < width; ++j) expected(i, j) = (add ? expected(i, j) : 0.0) + x.values()(i, j) * scales.values()(0, j);
+          }
+          scale_columns(scales.view(), x.view(), y.view(), add);
+          BOOST_TEST(error_of(y.values(), expected) < bound(to, 2));
+          expected = y.values();
+        }
+        for (Index i = 0; i < 5; ++i) {
+          for (Index j = 0; j < width; ++j) expected(i, j) *= rows.values()(0, i);
+        }
+        scale_rows(rows.view(), y.view());
+        BOOST_TEST(error_of(y.values(), expected) < bound(to, 1));
+        BOOST_TEST(y.is_untouched_outside());
+      }
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_layer_norm_of_a_shifted_row_loses_no_more_than_the_shift_does) {
   // |x| / sigma = 1000: the subtraction of the mean makes the error of the mean 1000 times larger; a variance as
   // mean(x^2) - mean(x)^2 would lose its square

@@ -329,6 +329,36 @@ BOOST_AUTO_TEST_CASE(columns_are_summed_and_added) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(products_are_summed_over_columns_and_over_the_rows_of_an_id) {
+  for (const DType type : activation_types) {
+    const DType sums_type = type == DType::f64 ? DType::f64 : DType::f32;
+    for (const Index rows : {1, 17, 1025}) {
+      for (const Index width : {1, 7, 257}) {
+        Strided x(type, random("x", rows, width)), dy(type, random("dy", rows, width)), sums(sums_type, 1, width);
+        Matrix<double> expected(1, width), sizes(1, width), by_id(1, 3);
+        const auto a = x.values(), b = dy.values();
+        for (Index i = 0; i < rows; ++i) {
+          for (Index j = 0; j < width; ++j) expected(0, j) += a(i, j) * b(i, j), by_id(0, i % 2) += a(i, j) * b(i, j), sizes(0, j) += std::abs(a(i, j) * b(i, j));
+        }
+        add_column_products(x.view(), dy.view(), sums.view());
+        const auto found = sums.values();
+        for (Index j = 0; j < width; ++j) BOOST_TEST(std::abs(found(0, j) - expected(0, j)) <= bound(sums_type, rows) * sizes(0, j));
+        BOOST_TEST(sums.is_untouched_outside());
+        if (type == DType::bf16) continue;
+        std::vector<std::int32_t> ids;
+        for (Index i = 0; i < rows; ++i) ids.push_back(static_cast<std::int32_t>(i % 2));
+        Strided totals(sums_type, 1, 3);
+        add_row_products(ids, x.view(), dy.view(), totals.view());
+        double size = 0;
+        for (Index j = 0; j < width; ++j) size += sizes(0, j);
+        for (Index id = 0; id < 3; ++id) BOOST_TEST(std::abs(totals.values()(0, id) - by_id(0, id)) <= bound(sums_type, rows * width) * size);
+      }
+    }
+  }
+  Strided x(DType::f32, 2, 3), sums(DType::f32, 1, 2);
+  BOOST_CHECK_THROW(add_row_products(std::vector<std::int32_t>{0, 2}, x.view(), x.view(), sums.view()), ContractError);
+}
+
 BOOST_AUTO_TEST_CASE(gradients_of_positions_are_sums_over_sequences) {
   for (const DType type : {DType::f32, DType::f64}) {
     Strided d_stream(type, random("d", 12, 37)), d_table(type, random("table", 5, 37));
