@@ -75,10 +75,10 @@ std::unique_ptr<PermutationSearch> make_matching_search(const MatchingOptions& o
 /// Annealed swaps by a heat bath, rows and columns in turn, then polishing. Temperatures fall geometrically, in units of
 /// the root mean square of the gains of all swaps at the start.
 struct AnnealOptions {
-  Index num_temperatures = 40;
-  Index num_sweeps = 4;  ///< of each axis at one temperature
+  Index num_temperatures = 100;
+  Index num_sweeps = 3;  ///< of each axis at one temperature
   double hottest = 0.1;
-  double coldest = 0.005;
+  double coldest = 0.01;
 };
 std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& options);
 /// The default: the norm sort polished until no swap and no assignment improves it, annealed from there, and polished
