@@ -4,16 +4,8 @@
 # stopped goes on after its last checkpoint.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-root=$(cd "$here/../.." && pwd)
-: "${KRONLAB_DATA:?set it to a folder with text/novels and text/wikitext-2}"
-export KRONLAB_STORE=${KRONLAB_STORE:-kronlab-store}
-bin=$root/build/release/bin
-[ -x "$bin/kronlab" ] || { bash "$root/experiments/setup.sh" release >&2; cmake --build "$root/build/release" --target kronlab kronlab-report >&2; }
-HEALING_MODEL=$(bash "$root/experiments/quickstart/fetch_model.sh")
-HEALING_TEXT=$(realpath -m "$KRONLAB_STORE")/healing-text
-export HEALING_MODEL HEALING_TEXT
-bash "$here/texts.sh" "$KRONLAB_DATA/text/novels" "$HEALING_TEXT"
-cp "$KRONLAB_DATA/text/wikitext-2/wiki.test.raw" "$HEALING_TEXT/"
+. "$here/prepare.sh"
+export HEALING_MODEL=$model HEALING_TEXT=$text
 status=0
 "$bin/kronlab" run "$here/healing.toml" "$@" || status=$?
 [ "$status" -eq 0 ] || exit "$status"
