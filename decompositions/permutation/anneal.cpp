@@ -47,8 +47,7 @@ class AnnealSearch final : public PermutationSearch {
  private:
   SearchResult do_search(const PermutationObjective& objective, RandomStream random, const SearchBudget& budget) const override {
     SearchRun run(objective, budget);
-    run.start(identity_grouping(objective));
-    run.start(objective.norm_sorted());
+    run.start_sorted();
     if (objective.energy() > 0) polished(run, annealed(run, options_, run.best(), random));
     return std::move(run).result(Convergence::Reason::converged);
   }
@@ -65,8 +64,7 @@ class PortfolioSearch final : public PermutationSearch {
  private:
   SearchResult do_search(const PermutationObjective& objective, RandomStream random, const SearchBudget& budget) const override {
     SearchRun run(objective, budget);
-    run.start(identity_grouping(objective));
-    run.start(objective.norm_sorted());
+    run.start_sorted();
     if (objective.energy() > 0) {
       Grouping grouping = polished(run, run.best());
       polished(run, annealed(run, options_, std::move(grouping), random));

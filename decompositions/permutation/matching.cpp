@@ -59,8 +59,7 @@ class MatchingSearch final : public PermutationSearch {
                                     objective.group(Axis::rows), objective.group(Axis::columns)));
     }
     SearchRun run(objective, budget);
-    run.start(identity_grouping(objective));
-    run.start(objective.norm_sorted());
+    run.start_sorted();
     if (objective.energy() == 0) return std::move(run).result(Convergence::Reason::exact);
     if (const auto pairs = objective.pair_problem()) {
       certify(run, *pairs);

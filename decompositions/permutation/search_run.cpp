@@ -11,9 +11,14 @@ SearchRun::SearchRun(const PermutationObjective& objective, const SearchBudget& 
 
 double SearchRun::seconds() const { return now_s() - started_s_; }
 
-void SearchRun::start(Grouping grouping) {
+void SearchRun::start(const Grouping& grouping) {
   offer(grouping);
   start_value_ = value_;
+}
+
+void SearchRun::start_sorted() {
+  start(identity_grouping(objective_));
+  start(objective_.norm_sorted());
 }
 
 double SearchRun::offer(const Grouping& grouping) {
@@ -53,7 +58,7 @@ SearchResult SearchRun::result(Convergence::Reason reason) && {
   return result;
 }
 
-Grouping polished(SearchRun& run, Grouping grouping) {
+Grouping settled(SearchRun& run, Grouping grouping, SweepCount (*sweep)(AxisMoves&)) {
   constexpr double least_gain = 1e-6;  // of the energy: single precision sees no less
   const auto& objective = run.objective();
   const auto improve = [&](Axis axis) {
@@ -62,12 +67,12 @@ Grouping polished(SearchRun& run, Grouping grouping) {
     const double before = moves.kept();
     double value = before;
     while (!run.is_exhausted()) {
-      SweepCount count = descend(moves);
+      const SweepCount count = sweep(moves);
       run.count(count);
-      if (count.accepted == 0) run.count(count = reassign(moves));
+      if (count.accepted == 0) break;
       moves.refresh();
       const double after = moves.kept();
-      if (count.accepted == 0 || after <= value + least_gain * objective.energy()) break;
+      if (after <= value + least_gain * objective.energy()) break;
       value = after;
     }
     grouping.of(axis) = moves.order();
@@ -81,6 +86,17 @@ Grouping polished(SearchRun& run, Grouping grouping) {
     run.count_iteration();
   }
   return grouping;
+}
+
+Grouping polished(SearchRun& run, Grouping grouping) {
+  return settled(run, std::move(grouping), [](AxisMoves& moves) {
+    SweepCount count = descend(moves);
+    if (count.accepted == 0) {
+      const SweepCount assigned = reassign(moves);
+      count.evaluated += assigned.evaluated, count.accepted = assigned.accepted;
+    }
+    return count;
+  });
 }
 
 }  // namespace kronlab::decompositions

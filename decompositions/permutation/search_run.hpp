@@ -16,7 +16,9 @@ class SearchRun {
   const Grouping& best() const { return best_; }
   double best_value() const { return value_; }
   /// A grouping to begin with: the best of those offered before any move was made is the start.
-  void start(Grouping grouping);
+  void start(const Grouping& grouping);
+  /// The norm sort, or the identity where that keeps more.
+  void start_sorted();
   /// Keeps the grouping if its value, in double from scratch, is the best so far. Its value.
   double offer(const Grouping& grouping);
 
@@ -47,8 +49,12 @@ class SearchRun {
   std::optional<double> bound_;
 };
 
-/// From a grouping to one that no swap and no assignment of one position improves, the projector made anew after every
-/// sweep; or to the end of the budget.
+/// From a grouping by sweeps over rows and columns in turn, the projector made anew after each, to one where neither axis
+/// gains any more; or to the end of the budget.
+Grouping settled(SearchRun& run, Grouping grouping, SweepCount (*sweep)(AxisMoves&));
+
+/// settled() by swaps, and by assignments where no swap improves: to a grouping that no swap and no assignment of one
+/// position improves.
 Grouping polished(SearchRun& run, Grouping grouping);
 
 }  // namespace kronlab::decompositions

@@ -62,8 +62,7 @@ class SwapDescentSearch final : public PermutationSearch {
  private:
   SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
     SearchRun run(objective, budget);
-    run.start(identity_grouping(objective));
-    run.start(objective.norm_sorted());
+    run.start_sorted();
     polished(run, run.best());
     return std::move(run).result(Convergence::Reason::converged);
   }
