@@ -187,8 +187,8 @@ class KroneckerDecomposer final : public Decomposer {
   static Decomposition decomposition(const linalg::Svd& svd, const kernels::KroneckerShape& s, const KroneckerFactors& factors) {
     Tensor left(DType::f32, {s.left_rows, s.num_terms * s.left_cols});
     Tensor right(DType::f32, {s.num_terms, s.right_rows, s.right_cols});
-    std::transform(factors.left.data(), factors.left.data() + factors.left.size(), left.values<float>().data(), [](double v) { return static_cast<float>(v); });
-    std::transform(factors.right.data(), factors.right.data() + factors.right.size(), right.values<float>().data(), [](double v) { return static_cast<float>(v); });
+    convert(factors.left.view(), left.view());
+    convert(factors.right.view(), as_terms(s, right.view()));
     Decomposition result;
     result.factorization = std::make_unique<KroneckerSum>(std::make_unique<Dense>(std::move(left)), std::move(right));
     result.spectrum = svd.singular_values;

@@ -85,8 +85,7 @@ class Refit {
  private:
   static Matrix<double> damped(const Matrix<double>& normal) {
     constexpr double damping = 1e-10;
-    Matrix<double> copy(normal.rows(), normal.cols());
-    std::copy_n(normal.data(), normal.size(), copy.data());
+    auto copy = to_matrix<double>(normal.view());
     double mean = 0;
     for (Index i = 0; i < copy.rows(); ++i) mean += copy(i, i) / static_cast<double>(copy.rows());
     for (Index i = 0; i < copy.rows(); ++i) copy(i, i) += damping * mean;
@@ -142,13 +141,6 @@ class Refit {
   double energy_ = 0.0;
 };
 
-KroneckerFactors copy_of(const KroneckerFactors& f) {
-  KroneckerFactors copy{Matrix<double>(f.left.rows(), f.left.cols()), Matrix<double>(f.right.rows(), f.right.cols())};
-  std::copy_n(f.left.data(), f.left.size(), copy.left.data());
-  std::copy_n(f.right.data(), f.right.size(), copy.right.data());
-  return copy;
-}
-
 }  // namespace
 
 std::vector<double> refit(const kernels::KroneckerShape& shape, ConstMatrixView<double> w, ConstMatrixView<double> c,
@@ -159,7 +151,7 @@ std::vector<double> refit(const kernels::KroneckerShape& shape, ConstMatrixView<
   if (problem.energy() <= 0) return {0.0};
   std::vector<double> errors{problem.error(factors)};
   for (Index round = 0; round < num_rounds; ++round) {
-    KroneckerFactors next = copy_of(factors);
+    KroneckerFactors next{to_matrix<double>(std::as_const(factors.left).view()), to_matrix<double>(std::as_const(factors.right).view())};
     problem.solve_left(next);
     problem.solve_right(next);
     const double error = problem.error(next);

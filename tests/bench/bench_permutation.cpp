@@ -4,7 +4,6 @@
 // of blocks 0, 10, 20). Blocks 2x4, 4 terms. Each search is what stands in a TOML file behind `permute =`.
 #include <cmath>
 #include <cstdio>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
