@@ -1,8 +1,6 @@
 #include "decompositions/permutation/kronecker_objective.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <numeric>
 #include <utility>
 
 #include "decompositions/permutation/kronecker_moves.hpp"
@@ -10,21 +8,6 @@
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
-namespace {
-
-std::vector<Index> norm_sorted_order(const std::vector<double>& squared_norms, Index group) {
-  const Index n = static_cast<Index>(squared_norms.size()), num_groups = n / group;
-  std::vector<Index> sorted(squared_norms.size()), order(squared_norms.size());
-  std::iota(sorted.begin(), sorted.end(), Index{0});
-  std::ranges::stable_sort(sorted, std::greater{}, [&](Index i) { return squared_norms[static_cast<std::size_t>(i)]; });
-  for (Index i = 0; i < n; ++i) {
-    order[static_cast<std::size_t>(i % num_groups * group + i / num_groups)] = sorted[static_cast<std::size_t>(i)];
-  }
-  return order;
-}
-
-}  // namespace
-
 KroneckerObjective::KroneckerObjective(ConstMatrixView<double> weight, const GroupingProblem& problem)
     : weight_(weight), problem_(problem) {
   for (Index i = 0; i < weight.rows; ++i) {
@@ -76,16 +59,12 @@ std::unique_ptr<AxisMoves> KroneckerObjective::moves(Axis axis, const Grouping& 
   return make_kronecker_moves(*this, axis, grouping);
 }
 
-Grouping KroneckerObjective::norm_sorted() const {
-  std::vector<double> rows(static_cast<std::size_t>(weight_.rows)), columns(static_cast<std::size_t>(weight_.cols));
+std::vector<double> KroneckerObjective::energies(Axis axis) const {
+  std::vector<double> energies(static_cast<std::size_t>(size(axis)));
   for (Index i = 0; i < weight_.rows; ++i) {
-    for (Index j = 0; j < weight_.cols; ++j) {
-      const double squared = weight_(i, j) * weight_(i, j);
-      rows[static_cast<std::size_t>(i)] += squared;
-      columns[static_cast<std::size_t>(j)] += squared;
-    }
+    for (Index j = 0; j < weight_.cols; ++j) energies[static_cast<std::size_t>(axis == Axis::rows ? i : j)] += weight_(i, j) * weight_(i, j);
   }
-  return {norm_sorted_order(rows, problem_.right_rows), norm_sorted_order(columns, problem_.right_cols)};
+  return energies;
 }
 
 std::optional<PairProblem> KroneckerObjective::pair_problem() const {

@@ -28,7 +28,7 @@ class KroneckerObjective final : public PermutationObjective {
   double value(const Grouping& grouping) const override;
   /// Memory for m elements in groups of a, n in groups of b: 4 m^2 b^2 bytes, or 4 (m^2 a^2 + 2 m n) for a (a - 1) <= b.
   std::unique_ptr<AxisMoves> moves(Axis axis, const Grouping& grouping) const override;
-  Grouping norm_sorted() const override;
+  std::vector<double> energies(Axis axis) const override;
   /// For B of two elements and one term.
   std::optional<PairProblem> pair_problem() const override;
 

@@ -1,6 +1,7 @@
 #include "decompositions/permutation/permutation_objective.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -47,6 +48,23 @@ Grouping identity_grouping(const PermutationObjective& objective) {
   for (const auto axis : {Axis::rows, Axis::columns}) {
     grouping.of(axis).resize(static_cast<std::size_t>(objective.size(axis)));
     std::iota(grouping.of(axis).begin(), grouping.of(axis).end(), Index{0});
+  }
+  return grouping;
+}
+
+Grouping norm_sorted_grouping(const PermutationObjective& objective) {
+  Grouping grouping;
+  for (const auto axis : {Axis::rows, Axis::columns}) {
+    const auto energies = objective.energies(axis);
+    const Index group = objective.group(axis), num_groups = objective.size(axis) / group;
+    std::vector<Index> sorted(energies.size());
+    std::iota(sorted.begin(), sorted.end(), Index{0});
+    std::ranges::stable_sort(sorted, std::greater{}, [&](Index i) { return energies[static_cast<std::size_t>(i)]; });
+    auto& order = grouping.of(axis);
+    order.resize(energies.size());
+    for (Index i = 0; i < objective.size(axis); ++i) {
+      order[static_cast<std::size_t>(i % num_groups * group + i / num_groups)] = sorted[static_cast<std::size_t>(i)];
+    }
   }
   return grouping;
 }

@@ -91,12 +91,14 @@ class PermutationObjective {
   virtual double energy() const = 0;
   /// Moves along an axis from a grouping, refreshed.
   virtual std::unique_ptr<AxisMoves> moves(Axis axis, const Grouping& grouping) const = 0;
-  /// The largest elements, by norm, at position 0 of the groups, the smallest at the last.
-  virtual Grouping norm_sorted() const = 0;
+  /// Energy |x|^2 of the elements of an axis: they add up to energy().
+  virtual std::vector<double> energies(Axis axis) const = 0;
   /// What it is if it is nothing else than pairing, so that a certified search applies.
   virtual std::optional<PairProblem> pair_problem() const { return std::nullopt; }
 };
 
 Grouping identity_grouping(const PermutationObjective& objective);
+/// The largest elements, by norm, at position 0 of the groups, the smallest at the last.
+Grouping norm_sorted_grouping(const PermutationObjective& objective);
 
 }  // namespace kronlab::decompositions

@@ -72,17 +72,19 @@ struct MatchingOptions {
 };
 std::unique_ptr<PermutationSearch> make_matching_search(const MatchingOptions& options);
 
-/// Annealed swaps by a heat bath, rows and columns in turn, then polishing. Temperatures fall geometrically, in units of
-/// the root mean square of the gains of all swaps at the start.
+/// Annealed swaps by a heat bath, rows and columns in turn, between two descents. The temperature of an element is in
+/// proportion to its energy; the factor, one for rows and one for columns, is steered so that the share of elements that
+/// move in a sweep falls linearly over the search. So no temperature is set by hand: the weights differ by orders of
+/// magnitude in where they order.
 struct AnnealOptions {
-  Index num_temperatures = 100;
-  Index num_sweeps = 3;  ///< of each axis at one temperature
-  double hottest = 0.1;
-  double coldest = 0.01;
+  Index num_temperatures = 120;
+  Index num_sweeps = 6;  ///< of each axis at one temperature
+  double first_acceptance = 0.8;
+  double last_acceptance = 0.03;
 };
 std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& options);
-/// The default: the norm sort polished until no swap and no assignment improves it, annealed from there, and polished
-/// again. Never worse than polishing or annealing alone with the same options.
+/// The default: coordinate assignment and annealing, each as it is alone, and the better of the two polished until no
+/// swap, no assignment and (groups of two, up to 2048 elements) no matching improves it. Never worse than either alone.
 std::unique_ptr<PermutationSearch> make_portfolio_search(const AnnealOptions& options);
 
 /// A copy of the weight for a search to see: columns scaled by sqrt(C_jj) where inputs count, and rows by sqrt(S_ii)

@@ -18,7 +18,7 @@ void SearchRun::start(const Grouping& grouping) {
 
 void SearchRun::start_sorted() {
   start(identity_grouping(objective_));
-  start(objective_.norm_sorted());
+  start(norm_sorted_grouping(objective_));
 }
 
 double SearchRun::offer(const Grouping& grouping) {
@@ -90,11 +90,15 @@ Grouping settled(SearchRun& run, Grouping grouping, SweepCount (*sweep)(AxisMove
 
 Grouping polished(SearchRun& run, Grouping grouping) {
   return settled(run, std::move(grouping), [](AxisMoves& moves) {
+    constexpr Index largest_matching = 2048;  // elements: it takes memory and time in their square and more
     SweepCount count = descend(moves);
-    if (count.accepted == 0) {
-      const SweepCount assigned = reassign(moves);
-      count.evaluated += assigned.evaluated, count.accepted = assigned.accepted;
-    }
+    const auto add_if_settled = [&](SweepCount (*sweep)(AxisMoves&)) {
+      if (count.accepted > 0) return;
+      const SweepCount more = sweep(moves);
+      count.evaluated += more.evaluated, count.accepted = more.accepted;
+    };
+    add_if_settled(reassign);
+    if (moves.group() == 2 && moves.size() <= largest_matching) add_if_settled(rematch);
     return count;
   });
 }

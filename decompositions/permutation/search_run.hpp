@@ -53,8 +53,8 @@ class SearchRun {
 /// gains any more; or to the end of the budget.
 Grouping settled(SearchRun& run, Grouping grouping, SweepCount (*sweep)(AxisMoves&));
 
-/// settled() by swaps, and by assignments where no swap improves: to a grouping that no swap and no assignment of one
-/// position improves.
+/// settled() by swaps; where no swap improves, by assignments; where none improves, by matchings (groups of two, up to 2048
+/// elements).
 Grouping polished(SearchRun& run, Grouping grouping);
 
 }  // namespace kronlab::decompositions

@@ -23,7 +23,7 @@ class NormSortSearch final : public PermutationSearch {
   SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
     SearchRun run(objective, budget);
     run.start(identity_grouping(objective));
-    run.offer(objective.norm_sorted());
+    run.offer(norm_sorted_grouping(objective));
     return std::move(run).result(Convergence::Reason::exact);
   }
 };

@@ -12,10 +12,38 @@
 namespace kronlab::decompositions {
 namespace {
 
+/// Below, a gain over a temperature may not be a number.
+constexpr float coldest = 1e-30F;
+
 /// Draws a place with probability proportional to exp(gain / temperature).
 class BoltzmannDraw {
  public:
-  Index operator()(std::span<const float> gains, float temperature, double uniform) {
+  Index operator()(std::span<const float> gains, double temperature, double uniform) {
+    double left = uniform * weigh(gains, temperature);
+    const auto n = static_cast<Index>(gains.size());
+    Index first = 0;
+    for (const float sum : block_sums_) {
+      if (left < static_cast<double>(sum)) break;
+      left -= static_cast<double>(sum), first += block;
+    }
+    if (first >= n) first = (n - 1) / block * block;
+    for (Index k = first; k < std::min(first + block, n); ++k) {
+      left -= static_cast<double>(weights_[static_cast<std::size_t>(k)]);
+      if (left < 0) return k;
+    }
+    return static_cast<Index>(std::max_element(gains.begin(), gains.end()) - gains.begin());  // rounding at an end
+  }
+
+  double probability(std::span<const float> gains, double temperature, Index place) {
+    const double total = weigh(gains, temperature);
+    return static_cast<double>(weights_[static_cast<std::size_t>(place)]) / total;
+  }
+
+ private:
+  static constexpr Index block = 64;
+
+  /// Weights, their sums by blocks, and the sum of all.
+  double weigh(std::span<const float> gains, double temperature) {
     const auto n = static_cast<Index>(gains.size());
     const float* gain = gains.data();
     weights_.resize(gains.size());
@@ -23,7 +51,7 @@ class BoltzmannDraw {
     float largest = gain[0];
 #pragma omp simd reduction(max : largest)
     for (Index k = 0; k < n; ++k) largest = std::max(largest, gain[k]);
-    const float inverse = 1 / temperature;
+    const float inverse = 1 / std::max(static_cast<float>(temperature), coldest);
     double total = 0;
     block_sums_.clear();
     for (Index first = 0; first < n; first += block) {
@@ -37,22 +65,9 @@ class BoltzmannDraw {
       block_sums_.push_back(sum);
       total += static_cast<double>(sum);
     }
-    double left = uniform * total;
-    Index first = 0;
-    for (const float sum : block_sums_) {
-      if (left < static_cast<double>(sum)) break;
-      left -= static_cast<double>(sum), first += block;
-    }
-    if (first >= n) first = (n - 1) / block * block;
-    for (Index k = first; k < std::min(first + block, n); ++k) {
-      left -= static_cast<double>(weight[k]);
-      if (left < 0) return k;
-    }
-    return static_cast<Index>(std::max_element(gains.begin(), gains.end()) - gains.begin());  // rounding at an end
+    return total;
   }
 
- private:
-  static constexpr Index block = 64;
   std::vector<float> weights_, block_sums_;
 };
 
@@ -71,18 +86,37 @@ SweepCount descend(AxisMoves& moves) {
   return count;
 }
 
-SweepCount heat_bath(AxisMoves& moves, double temperature, RandomStream& random) {
+SweepCount heat_bath(AxisMoves& moves, std::span<const double> temperatures, RandomStream& random) {
   SweepCount count;
   BoltzmannDraw draw;
   for (Index i = 0; i < moves.size(); ++i) {
     const auto gains = moves.gains(i);
     count.evaluated += moves.size() - 1;
-    const Index place = draw(gains, static_cast<float>(temperature), random.uniform());
+    const Index place = draw(gains, temperatures[static_cast<std::size_t>(i)], random.uniform());
     if (place == moves.place_of(i)) continue;
     moves.swap(i, place);
     ++count.accepted;
   }
   return count;
+}
+
+double temperature_for(AxisMoves& moves, std::span<const double> scales, double acceptance) {
+  const Index n = moves.size(), count = std::min<Index>(64, n);
+  const auto sampled = [&](Index k) { return k * n / count; };
+  Matrix<float> gains(count, n);
+  for (Index k = 0; k < count; ++k) std::ranges::copy(moves.gains(sampled(k)), gains.view().row(k).begin());
+  BoltzmannDraw draw;
+  double low = std::log(1e-7), high = std::log(1e2);
+  for (int halving = 0; halving < 24; ++halving) {
+    const double middle = (low + high) / 2;
+    double stays = 0;
+    for (Index k = 0; k < count; ++k) {
+      const Index i = sampled(k);
+      stays += draw.probability(gains.view().row(k), std::exp(middle) * scales[static_cast<std::size_t>(i)], moves.place_of(i));
+    }
+    (stays > static_cast<double>(count) * (1 - acceptance) ? low : high) = middle;
+  }
+  return std::exp(low);
 }
 
 SweepCount reassign(AxisMoves& moves) {
@@ -131,15 +165,6 @@ SweepCount rematch(AxisMoves& moves) {
   moves.reassign(0, heads);
   moves.reassign(1, tails);
   return count;
-}
-
-double spread_of_gains(AxisMoves& moves, Index num_elements) {
-  const Index n = moves.size(), count = std::min(num_elements, n);
-  double sum = 0;
-  for (Index k = 0; k < count; ++k) {
-    for (const float gain : moves.gains(k * n / count)) sum += static_cast<double>(gain) * static_cast<double>(gain);
-  }
-  return std::sqrt(sum / static_cast<double>(count * n));
 }
 
 }  // namespace kronlab::decompositions

@@ -15,10 +15,14 @@ struct SweepCount {
 SweepCount descend(AxisMoves& moves);
 
 /// Every element in turn changes places with a partner drawn with probability proportional to exp(gain / temperature),
-/// itself included: Gibbs sampling of the linearised objective, in which no draw is rejected.
+/// itself included: Gibbs sampling of the linearised objective, in which no draw is rejected.  temperatures: by element
 ///
 /// Geman and Geman, Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of images, 1984.
-SweepCount heat_bath(AxisMoves& moves, double temperature, RandomStream& random);
+SweepCount heat_bath(AxisMoves& moves, std::span<const double> temperatures, RandomStream& random);
+
+/// The factor of `scales` that makes temperatures at which elements would move with this probability on the mean over some
+/// of them, spread evenly.  scales: by element
+double temperature_for(AxisMoves& moves, std::span<const double> scales, double acceptance);
 
 /// Position after position, its elements go to the groups where they are worth most, all others as they are: an exact
 /// linear assignment for the linearised objective. Nothing moves where that gains no more than rounding.
@@ -27,8 +31,5 @@ SweepCount reassign(AxisMoves& moves);
 /// All pairs anew, the best of all for the linearised objective: an exact matching. Groups of two only. Nothing moves
 /// where that gains no more than rounding. Memory 8 m^2 bytes.
 SweepCount rematch(AxisMoves& moves);
-
-/// Root mean square of the gains of all swaps of some elements, spread evenly: the scale of temperatures.
-double spread_of_gains(AxisMoves& moves, Index num_elements = 64);
 
 }  // namespace kronlab::decompositions

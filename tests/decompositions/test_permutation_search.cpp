@@ -235,11 +235,51 @@ BOOST_AUTO_TEST_CASE(a_heat_bath_draws_groupings_with_the_probabilities_of_boltz
   RandomStream random(9);
   std::map<std::vector<Index>, int> seen;
   const int sweeps = 6000;
-  for (int sweep = 0; sweep < sweeps; ++sweep) heat_bath(*flat, 1.0, random), ++seen[flat->order()];
+  const std::vector<double> temperatures(4, 1.0);
+  for (int sweep = 0; sweep < sweeps; ++sweep) heat_bath(*flat, temperatures, random), ++seen[flat->order()];
   BOOST_TEST(seen.size() == 24u);
   // Each has probability 1/24; consecutive sweeps are nearly independent, so five standard deviations.
   const double mean = sweeps / 24.0;
   for (const auto& [order, times] : seen) BOOST_TEST(std::abs(times - mean) < 5 * std::sqrt(2 * mean));
+}
+
+BOOST_AUTO_TEST_CASE(at_the_temperature_for_an_acceptance_that_share_of_elements_moves) {
+  const Tensor w = random_tensor({64, 48}, RandomStream(2));
+  const auto wide = to_matrix<double>(w.view());
+  const KroneckerObjective objective(wide, {2, 4, 4});
+  const auto energies = objective.energies(Axis::rows);
+  BOOST_TEST(std::abs(std::accumulate(energies.begin(), energies.end(), 0.0) - objective.energy()) < 1e-12 * objective.energy());
+  const auto start = make_swap_descent_search()->search("w", w.view(), {2, 4, 4}, RandomStream(1));
+  const Grouping grouping{start.rows, start.columns};
+  const auto moves = objective.moves(Axis::rows, grouping);
+  const double factor = temperature_for(*moves, energies, 0.3);
+  auto temperatures = energies;
+  for (double& temperature : temperatures) temperature *= factor;
+  RandomStream random(3);
+  Index moved = 0;
+  const int sweeps = 200;
+  for (int sweep = 0; sweep < sweeps; ++sweep) {  // each element once, from the same grouping
+    const Index i = sweep % 64;
+    std::vector<double> frozen(64, 0.0);
+    frozen[static_cast<std::size_t>(i)] = temperatures[static_cast<std::size_t>(i)];
+    const Index place = moves->place_of(i);
+    heat_bath(*moves, frozen, random);
+    moved += moves->place_of(i) != place;
+    moves->restart(grouping);
+  }
+  // Of 200 draws at probabilities with mean 0.3, five standard deviations.
+  BOOST_TEST(std::abs(static_cast<double>(moved) - 0.3 * sweeps) < 5 * std::sqrt(0.3 * 0.7 * sweeps));
+}
+
+BOOST_AUTO_TEST_CASE(the_portfolio_is_never_worse_than_its_parts_alone) {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    const Tensor w = random_tensor({32, 48}, RandomStream(seed));
+    const AnnealOptions options{.num_temperatures = 4, .num_sweeps = 1};
+    const auto value = [&](const PermutationSearch& search) { return search.search("w", w.view(), {2, 4, 4}, RandomStream(seed)).value; };
+    const double all = value(*make_portfolio_search(options));
+    BOOST_TEST(all >= value(*make_anneal_search(options)));
+    BOOST_TEST(all >= value(*make_coordinate_assignment_search()));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(
