@@ -79,6 +79,18 @@ AnnealOptions anneal_options(const StrictTable& t) {
   return options;
 }
 
+std::unique_ptr<PermutationSearch> alternating(const StrictTable& t) {
+  AlternatingOptions options;
+  options.num_rounds = t.integer("num_rounds", options.num_rounds, {.least = 1});
+  if (t.choice("step", {"annealing", "random"}, "annealing") == "random") {
+    options.step = AlternatingOptions::Step::random;
+    options.num_samples = t.integer("num_samples", options.num_samples, {.least = 1});
+  } else {
+    options.proposals_per_element = t.integer("proposals_per_element", options.proposals_per_element, {.least = 1});
+  }
+  return at_place(t, [&] { return make_alternating_search(options); });
+}
+
 std::unique_ptr<PermutationSearch> matching(const StrictTable& t) {
   MatchingOptions options;
   options.gap = t.number("gap", options.gap, {.least = 0.0});
@@ -87,6 +99,7 @@ std::unique_ptr<PermutationSearch> matching(const StrictTable& t) {
 
 const config::Registry<PermutationSearch>& searches() {
   static const config::Registry<PermutationSearch> registry{
+      {"alternating", alternating},
       {"anneal", [](const StrictTable& t) { return at_place(t, [&] { return make_anneal_search(anneal_options(t)); }); }},
       {"coordinate-assignment", [](const StrictTable&) { return make_coordinate_assignment_search(); }},
       {"identity", [](const StrictTable&) { return make_identity_search(); }},

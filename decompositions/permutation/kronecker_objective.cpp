@@ -67,6 +67,34 @@ std::vector<double> KroneckerObjective::energies(Axis axis) const {
   return energies;
 }
 
+Matrix<float> KroneckerObjective::products_with_fit(Axis axis, const Grouping& grouping) const {
+  const Index m2 = problem_.right_rows, n2 = problem_.right_cols, k = m2 * n2, m = size(axis);
+  const auto p = projector(gram(grouping));
+  // Both with the other axis in order, so that the fit is P applied to each block of m2 x n2.
+  Matrix<float> weight(weight_.rows, weight_.cols), fit(weight_.rows, weight_.cols);
+  const auto at = [](const std::vector<Index>& order, Index i) { return order[static_cast<std::size_t>(i)]; };
+  const bool by_rows = axis == Axis::rows;
+  std::vector<double> block(static_cast<std::size_t>(k));
+  for (Index i = 0; i < weight_.rows; i += m2) {
+    for (Index j = 0; j < weight_.cols; j += n2) {
+      for (Index u = 0; u < k; ++u) {
+        const Index r = i + u / n2, c = j + u % n2;
+        block[static_cast<std::size_t>(u)] = weight_(at(grouping.rows, r), at(grouping.columns, c));
+        weight(by_rows ? at(grouping.rows, r) : r, by_rows ? c : at(grouping.columns, c)) = static_cast<float>(block[static_cast<std::size_t>(u)]);
+      }
+      for (Index u = 0; u < k; ++u) {
+        double sum = 0;
+        for (Index v = 0; v < k; ++v) sum += p(u, v) * block[static_cast<std::size_t>(v)];
+        fit(i + u / n2, j + u % n2) = static_cast<float>(sum);
+      }
+    }
+  }
+  Matrix<float> products(m, m);
+  linalg::gemm(by_rows ? linalg::Transpose::no : linalg::Transpose::yes, std::as_const(weight).view(),
+               by_rows ? linalg::Transpose::yes : linalg::Transpose::no, std::as_const(fit).view(), 0.0, products.view());
+  return products;
+}
+
 std::optional<PairProblem> KroneckerObjective::pair_problem() const {
   if (problem_.right_rows * problem_.right_cols != 2 || problem_.num_terms != 1) return std::nullopt;
   PairProblem pairs{problem_.right_rows == 2 ? Axis::rows : Axis::columns, {}};

@@ -29,6 +29,7 @@ class KroneckerObjective final : public PermutationObjective {
   /// Memory for m elements in groups of a, n in groups of b: 4 m^2 b^2 bytes, or 4 (m^2 a^2 + 2 m n) for a (a - 1) <= b.
   std::unique_ptr<AxisMoves> moves(Axis axis, const Grouping& grouping) const override;
   std::vector<double> energies(Axis axis) const override;
+  Matrix<float> products_with_fit(Axis axis, const Grouping& grouping) const override;
   /// For B of two elements and one term.
   std::optional<PairProblem> pair_problem() const override;
 

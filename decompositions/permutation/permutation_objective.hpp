@@ -93,6 +93,9 @@ class PermutationObjective {
   virtual std::unique_ptr<AxisMoves> moves(Axis axis, const Grouping& grouping) const = 0;
   /// Energy |x|^2 of the elements of an axis: they add up to energy().
   virtual std::vector<double> energies(Axis axis) const = 0;
+  /// Inner products of the elements of an axis with those of the nearest structured weight under this grouping:
+  /// (i, p) of element i with what stands at entry p of the axis' order.  [size(axis), size(axis)]
+  virtual Matrix<float> products_with_fit(Axis axis, const Grouping& grouping) const = 0;
   /// What it is if it is nothing else than pairing, so that a certified search applies.
   virtual std::optional<PairProblem> pair_problem() const { return std::nullopt; }
 };

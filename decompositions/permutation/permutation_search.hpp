@@ -63,6 +63,19 @@ std::unique_ptr<PermutationSearch> make_swap_descent_search();
 /// From the norm sort, assignments of one position after another, rows and columns in turn, until none improves.
 std::unique_ptr<PermutationSearch> make_coordinate_assignment_search();
 
+/// Reconstructed, not published: TQCompressor gives the permutations that its search found, and of the search only that
+/// it has 5 outer rounds and a step "annealing" or "random" with 3 samples (arXiv:2401.16367 and the released
+/// checkpoint's configuration). Here a round fits the terms to the present order, and the step moves rows and then columns
+/// against that fit. It mostly stays near its start, as the fit already reflects the present groups.
+struct AlternatingOptions {
+  enum class Step { annealing, random };
+  Index num_rounds = 5;
+  Step step = Step::annealing;
+  Index num_samples = 3;              ///< of a random step
+  Index proposals_per_element = 500;  ///< of an annealing step
+};
+std::unique_ptr<PermutationSearch> make_alternating_search(const AlternatingOptions& options);
+
 /// Exact pairs. For B = [1, 2] or [2, 1] and one term: the best pairing over a grid of directions of B, refined until no
 /// pairing can keep more than `gap` of the energy above the one found, which is certified (SearchResult::bound). For
 /// other problems, on axes with groups of two: the best pairing for the projector of the present grouping, from the norm

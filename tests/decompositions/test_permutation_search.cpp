@@ -31,6 +31,8 @@ std::vector<std::unique_ptr<PermutationSearch>> all_searches() {
   searches.push_back(make_norm_sort_search());
   searches.push_back(make_swap_descent_search());
   searches.push_back(make_coordinate_assignment_search());
+  searches.push_back(make_alternating_search({.num_rounds = 2}));
+  searches.push_back(make_alternating_search({.num_rounds = 2, .step = AlternatingOptions::Step::random}));
   searches.push_back(make_anneal_search({.num_temperatures = 4, .num_sweeps = 2}));
   searches.push_back(make_portfolio_search({.num_temperatures = 4, .num_sweeps = 2}));
   return searches;
@@ -241,6 +243,31 @@ BOOST_AUTO_TEST_CASE(a_heat_bath_draws_groupings_with_the_probabilities_of_boltz
   // Each has probability 1/24; consecutive sweeps are nearly independent, so five standard deviations.
   const double mean = sweeps / 24.0;
   for (const auto& [order, times] : seen) BOOST_TEST(std::abs(times - mean) < 5 * std::sqrt(2 * mean));
+}
+
+BOOST_AUTO_TEST_CASE(products_with_the_fit_are_those_of_the_decomposed_weight) {
+  const Tensor w = random_tensor({12, 16}, RandomStream(5));
+  const auto wide = to_matrix<double>(w.view());
+  const KroneckerObjective objective(wide, {2, 4, 3});
+  RandomStream random(6);
+  const Grouping grouping{random.permutation(12), random.permutation(16)};
+  SearchResult found;
+  found.rows = grouping.rows, found.columns = grouping.columns;
+  const auto fit = decompose_permuted(*make_kronecker_decomposer({6, 4, 3}), found, "w", w.view(), {}).factorization->to_dense();
+  for (const auto axis : {Axis::rows, Axis::columns}) {
+    const auto products = objective.products_with_fit(axis, grouping);
+    for (Index i = 0; i < products.rows(); ++i) {
+      for (Index p = 0; p < products.rows(); ++p) {
+        const Index other = grouping.of(axis)[static_cast<std::size_t>(p)];
+        double expected = 0;
+        for (Index k = 0; k < (axis == Axis::rows ? 16 : 12); ++k) {
+          expected += axis == Axis::rows ? wide(i, k) * static_cast<double>(fit.matrix<float>()(other, k))
+                                         : wide(k, i) * static_cast<double>(fit.matrix<float>()(k, other));
+        }
+        BOOST_TEST(std::abs(static_cast<double>(products(i, p)) - expected) < 64 * std::numeric_limits<float>::epsilon() * objective.energy());
+      }
+    }
+  }
 }
 
 BOOST_AUTO_TEST_CASE(at_the_temperature_for_an_acceptance_that_share_of_elements_moves) {

@@ -90,7 +90,7 @@ BOOST_AUTO_TEST_CASE(mistakes_are_errors_with_their_place) {
       error_of(head + stage + "decompose = { kind = \"whitened-svd\", keep = 0.5 }").find("give data.calibration") !=
       std::string::npos);
   BOOST_TEST(error_of(head + stage + "decompose = { kind = \"svd\", keep = 0.5 }\npermute = { kind = \"anealing\" }")
-                 .find("known: anneal") != std::string::npos);
+                 .find("known: alternating") != std::string::npos);
   BOOST_TEST(error_of(head + "[[evaluate]]\ndataset = { path = \"t\" }\nprotocol = { window = 8, stride = 9 }")
                  .find("expected 1 to 8") != std::string::npos);
   BOOST_TEST(error_of(head + "[data]\ncalibration = { path = \"c\", tokens = 10, window = 64 }")
