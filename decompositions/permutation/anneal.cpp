@@ -34,6 +34,16 @@ class AxisCooling {
   double relative_ = 0.0;
 };
 
+/// So many that nine tenths of the budget are enough for them.
+Index temperatures_within_budget(const SearchRun& run, const AnnealOptions& options) {
+  Index evaluated = 0;  // at one temperature
+  for (const auto axis : {Axis::rows, Axis::columns}) {
+    const Index m = run.objective().size(axis);
+    if (run.objective().group(axis) > 1) evaluated += options.num_sweeps * m * (m - 1);
+  }
+  return std::min(options.num_temperatures, run.evaluations_left() / 10 * 9 / std::max<Index>(evaluated, 1));
+}
+
 /// One axis after the other as they cool; the grouping at the end, not the best one met.
 Grouping annealed(SearchRun& run, const AnnealOptions& options, Grouping grouping, RandomStream& random) {
   constexpr double acceptance_at_start = 0.5;  // of the cold start: once it has melted, it is more
@@ -43,8 +53,9 @@ Grouping annealed(SearchRun& run, const AnnealOptions& options, Grouping groupin
     auto& cooling = coolings[axis == Axis::rows ? 0 : 1].emplace(run, axis);
     cooling.start(run.moves(axis, grouping), acceptance_at_start);
   }
-  const double last = static_cast<double>(std::max<Index>(options.num_temperatures - 1, 1));
-  for (Index step = 0; step < options.num_temperatures; ++step) {
+  const Index num_temperatures = temperatures_within_budget(run, options);
+  const double last = static_cast<double>(std::max<Index>(num_temperatures - 1, 1));
+  for (Index step = 0; step < num_temperatures; ++step) {
     const double acceptance = std::lerp(options.first_acceptance, options.last_acceptance, static_cast<double>(step) / last);
     for (const auto axis : {Axis::rows, Axis::columns}) {
       if (run.is_exhausted()) return grouping;

@@ -13,20 +13,37 @@ using linalg::Transpose;
 
 /// out = Σ_q c_q row_q, rows of m one after another.
 void combine(const float* rows, const std::vector<float>& c, Index m, float* out) {
-  std::size_t q = 0;
-  const auto num_rows = c.size();
-  for (; q + 4 <= num_rows; q += 4) {
-    const float *r0 = rows + static_cast<Index>(q) * m, *r1 = r0 + m, *r2 = r1 + m, *r3 = r2 + m;
-    const float c0 = c[q], c1 = c[q + 1], c2 = c[q + 2], c3 = c[q + 3], kept = q == 0 ? 0.0F : 1.0F;
-    if (q == 0) std::fill_n(out, m, 0.0F);
+  const auto num_rows = static_cast<Index>(c.size());
+  const auto four_at = [&](Index q, const auto& add) {
+    const float *r0 = rows + q * m, *r1 = r0 + m, *r2 = r1 + m, *r3 = r2 + m, *w = c.data() + q;
+    const float c0 = w[0], c1 = w[1], c2 = w[2], c3 = w[3];
 #pragma omp simd
-    for (Index j = 0; j < m; ++j) out[j] = kept * out[j] + ((c0 * r0[j] + c1 * r1[j]) + (c2 * r2[j] + c3 * r3[j]));
+    for (Index j = 0; j < m; ++j) add(out[j], (c0 * r0[j] + c1 * r1[j]) + (c2 * r2[j] + c3 * r3[j]));
+  };
+  Index q = 0;
+  if (num_rows >= 4) {
+    four_at(0, [](float& sum, float more) { sum = more; });
+    for (q = 4; q + 4 <= num_rows; q += 4) four_at(q, [](float& sum, float more) { sum += more; });
+  } else {
+    std::fill_n(out, m, 0.0F);
   }
-  if (q == 0) std::fill_n(out, m, 0.0F);
   for (; q < num_rows; ++q) {
-    const float *r = rows + static_cast<Index>(q) * m, cq = c[q];
+    const float *r = rows + q * m, cq = c[static_cast<std::size_t>(q)];
 #pragma omp simd
     for (Index j = 0; j < m; ++j) out[j] += cq * r[j];
+  }
+}
+
+/// moments(s, t) += x_s x_t over pieces of b of x.
+template <Index fixed = 0>
+void add_moments(std::span<const float> x, Index variable, float* moments) {
+  const Index b = fixed > 0 ? fixed : variable;
+  const auto n = static_cast<Index>(x.size());
+  for (Index j = 0; j < n; j += b) {
+    const float* piece = x.data() + j;
+    for (Index s = 0; s < b; ++s) {
+      for (Index t = 0; t < b; ++t) moments[s * b + t] += piece[s] * piece[t];
+    }
   }
 }
 
@@ -47,15 +64,22 @@ void transpose(ConstMatrixView<float> from, MatrixView<float> to) {
 }
 
 /// C = A B^T, or A^T B for matrices stored transposed, by strips of C that one thread each makes: the same bits for any
-/// number of threads.
+/// number of threads. For A = B only the upper part is made, and mirrored.
 void multiply(ConstMatrixView<float> a, ConstMatrixView<float> b, Transpose stored, MatrixView<float> c) {
   constexpr Index strip = 256;
-  const bool transposed = stored == Transpose::yes;
+  const bool transposed = stored == Transpose::yes, is_symmetric = a.data == b.data;
 #pragma omp parallel for schedule(dynamic, 1)
   for (Index first = 0; first < c.rows; first += strip) {
-    const Index count = std::min(strip, c.rows - first);
-    const auto part = transposed ? a.block(0, first, a.rows, count) : a.block(first, 0, count, a.cols);
-    linalg::gemm(stored, part, transposed ? Transpose::no : Transpose::yes, b, 0.0, c.block(first, 0, count, c.cols));
+    const Index count = std::min(strip, c.rows - first), from = is_symmetric ? first : 0, width = c.cols - from;
+    const auto part = [&](ConstMatrixView<float> whole, Index at, Index size) {
+      return transposed ? whole.block(0, at, whole.rows, size) : whole.block(at, 0, size, whole.cols);
+    };
+    linalg::gemm(stored, part(a, first, count), transposed ? Transpose::no : Transpose::yes, part(b, from, width), 0.0,
+                 c.block(first, from, count, width));
+    if (is_symmetric && first + count < c.rows) {
+      const Index below = first + count, rest = c.rows - below;
+      transpose(c.block(first, below, count, rest), c.block(below, first, rest, count));
+    }
   }
 }
 
@@ -145,9 +169,8 @@ class CombinedMoves final : public KroneckerMoves {
     moments_ = Matrix<float>(size(), b * b);
     if (is_by_rows()) {
       for (Index i = 0; i < size(); ++i) {
-        for (Index j = 0; j < e.cols; j += b) {
-          for (Index st = 0; st < b * b; ++st) moments_(i, st) += e(i, j + st / b) * e(i, j + st % b);
-        }
+        float* to = moments_.view().row(i).data();
+        b == 4 ? add_moments<4>(e.row(i), b, to) : b == 2 ? add_moments<2>(e.row(i), b, to) : add_moments(e.row(i), b, to);
       }
       return;
     }

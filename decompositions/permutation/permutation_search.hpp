@@ -14,7 +14,8 @@ namespace kronlab::decompositions {
 
 /// When a search stops. A time limit makes the result depend on the machine, and is recorded as the reason.
 struct SearchBudget {
-  Index max_evaluations = 2'000'000'000;  ///< candidate moves; looked at after each sweep over an axis
+  /// Candidate moves; looked at after each sweep over an axis. Annealing has fewer temperatures where it would exceed it.
+  Index max_evaluations = 20'000'000'000;
   double time_limit_s = 0.0;              ///< 0: none
 };
 

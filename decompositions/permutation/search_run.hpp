@@ -31,6 +31,7 @@ class SearchRun {
   double seconds() const;
   /// A share of the energy that no grouping exceeds was proved.
   void set_bound(double bound) { bound_ = bound; }
+  Index evaluations_left() const { return budget_.max_evaluations - evaluated_; }
   /// Whether the budget is used up; the reason is recorded.
   bool is_exhausted();
   /// `reason` unless the budget ended the search.
