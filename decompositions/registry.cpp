@@ -74,6 +74,7 @@ AnnealOptions anneal_options(const StrictTable& t) {
   AnnealOptions options;
   options.num_temperatures = t.integer("num_temperatures", options.num_temperatures, {.least = 1});
   options.num_sweeps = t.integer("num_sweeps", options.num_sweeps, {.least = 1});
+  options.num_starts = t.integer("num_starts", options.num_starts, {.least = 1});
   options.first_acceptance = t.number("first_acceptance", options.first_acceptance, {.least = 0.0});
   options.last_acceptance = t.number("last_acceptance", options.last_acceptance, {.least = 0.0});
   return options;

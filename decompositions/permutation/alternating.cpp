@@ -80,8 +80,8 @@ class AlternatingSearch final : public PermutationSearch {
   std::string_view kind() const override { return "alternating"; }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream random, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream random) const override {
+    const PermutationObjective& objective = run.objective();
     Grouping grouping = identity_grouping(objective);
     run.start(grouping);
     for (Index round = 0; round < options_.num_rounds && objective.energy() > 0 && !run.is_exhausted(); ++round) {
@@ -96,7 +96,7 @@ class AlternatingSearch final : public PermutationSearch {
       }
       run.count_iteration();
     }
-    return std::move(run).result(Convergence::Reason::max_iterations);
+    return Convergence::Reason::max_iterations;
   }
 
   AlternatingOptions options_;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "decompositions/permutation/search_run.hpp"
@@ -12,27 +11,18 @@ double log_odds(double probability) {
   return std::log(p / (1 - p));
 }
 
-/// One axis as it cools: the temperature of an element is in proportion to its energy, so that small elements order when
-/// large ones do, and it follows from how many elements move.
-class AxisCooling {
- public:
-  AxisCooling(const SearchRun& run, Axis axis) : energies_(run.objective().energies(axis)), temperatures_(energies_.size()) {}
+/// A temperature after sweeps of which a share `accepted` of the elements moved in the last, where `wanted` should have.
+double steered(double temperature, double accepted, double wanted) {
+  constexpr double rate = 0.15, most_down = -0.3, most_up = 0.1;
+  return temperature * std::exp(std::clamp(rate * (log_odds(wanted) - log_odds(accepted)), most_down, most_up));
+}
 
-  void start(AxisMoves& moves, double acceptance) { relative_ = temperature_for(moves, energies_, acceptance); }
-  std::span<const double> temperatures() {
-    std::ranges::transform(energies_, temperatures_.begin(), [&](double energy) { return relative_ * energy; });
-    return temperatures_;
-  }
-  /// After a sweep in which a share `accepted` of the elements moved, where a share of `wanted` should have.
-  void follow(double accepted, double wanted) {
-    constexpr double rate = 0.15, most_down = -0.3, most_up = 0.1;
-    relative_ *= std::exp(std::clamp(rate * (log_odds(wanted) - log_odds(accepted)), most_down, most_up));
-  }
-
- private:
-  std::vector<double> energies_, temperatures_;
-  double relative_ = 0.0;
-};
+/// The temperature of an element is in proportion to its energy, so that small elements order when large ones do.
+std::vector<double> temperatures(const PermutationObjective& objective, Axis axis, double relative) {
+  auto result = objective.energies(axis);
+  for (double& temperature : result) temperature *= relative;
+  return result;
+}
 
 /// So many that nine tenths of the budget are enough for them.
 Index temperatures_within_budget(const SearchRun& run, const AnnealOptions& options) {
@@ -44,46 +34,59 @@ Index temperatures_within_budget(const SearchRun& run, const AnnealOptions& opti
   return std::min(options.num_temperatures, run.evaluations_left() / 10 * 9 / std::max<Index>(evaluated, 1));
 }
 
-/// One axis after the other as they cool; the grouping at the end, not the best one met.
-Grouping annealed(SearchRun& run, const AnnealOptions& options, Grouping grouping, RandomStream& random) {
-  constexpr double acceptance_at_start = 0.5;  // of the cold start: once it has melted, it is more
-  std::array<std::optional<AxisCooling>, 2> coolings;
+/// The state at the start: from the norm sort downhill by swaps, at temperatures where half of the elements would move.
+/// Once it has melted, more will.
+AnnealState cold_start(SearchRun& run, const AnnealOptions& options) {
+  constexpr double acceptance = 0.5;
+  AnnealState state;
+  state.grouping = settled(run, run.best(), descend);
   for (const auto axis : {Axis::rows, Axis::columns}) {
     if (run.objective().group(axis) == 1) continue;
-    auto& cooling = coolings[axis == Axis::rows ? 0 : 1].emplace(run, axis);
-    cooling.start(run.moves(axis, grouping), acceptance_at_start);
+    state.relative_temperature(axis) = temperature_for(run.moves(axis, state.grouping), run.objective().energies(axis), acceptance);
   }
-  const Index num_temperatures = temperatures_within_budget(run, options);
-  const double last = static_cast<double>(std::max<Index>(num_temperatures - 1, 1));
-  for (Index step = 0; step < num_temperatures; ++step) {
-    const double acceptance = std::lerp(options.first_acceptance, options.last_acceptance, static_cast<double>(step) / last);
-    for (const auto axis : {Axis::rows, Axis::columns}) {
-      if (run.is_exhausted()) return grouping;
-      auto& cooling = coolings[axis == Axis::rows ? 0 : 1];
-      if (!cooling) continue;
-      AxisMoves& moves = run.moves(axis, grouping);
-      SweepCount count;
-      for (Index sweep = 0; sweep < options.num_sweeps && !run.is_exhausted(); ++sweep) {
-        count = heat_bath(moves, cooling->temperatures(), random);
-        run.count(count);
-      }
-      cooling->follow(static_cast<double>(count.accepted) / static_cast<double>(moves.size()), acceptance);
-      grouping.of(axis) = moves.order();
-    }
-    run.offer(grouping);
-    run.count_iteration();
-  }
-  return grouping;
+  state.num_steps = temperatures_within_budget(run, options);
+  return state;
 }
 
-/// From the norm sort downhill by swaps, annealed from there, and downhill again.
-Grouping anneal(SearchRun& run, const AnnealOptions& options, RandomStream& random) {
-  return settled(run, annealed(run, options, settled(run, run.best(), descend), random), descend);
+/// One axis after the other as they cool. Leaves the grouping at the end, not the best one met.
+void cool(SearchRun& run, const AnnealOptions& options, AnnealState& state, const RandomStream& random) {
+  const double last = static_cast<double>(std::max<Index>(state.num_steps - 1, 1));
+  for (Index& step = state.next_step; step < state.num_steps;) {
+    RandomStream draws = random.child(static_cast<std::uint64_t>(step));
+    const double acceptance = std::lerp(options.first_acceptance, options.last_acceptance, static_cast<double>(step) / last);
+    for (const auto axis : {Axis::rows, Axis::columns}) {
+      if (run.is_exhausted()) return;
+      if (run.objective().group(axis) == 1) continue;
+      double& relative = state.relative_temperature(axis);
+      const auto by_element = temperatures(run.objective(), axis, relative);
+      AxisMoves& moves = run.moves(axis, state.grouping);
+      SweepCount count;
+      for (Index sweep = 0; sweep < options.num_sweeps && !run.is_exhausted(); ++sweep) {
+        count = heat_bath(moves, by_element, draws);
+        run.count(count);
+      }
+      relative = steered(relative, static_cast<double>(count.accepted) / static_cast<double>(moves.size()), acceptance);
+      state.grouping.of(axis) = moves.order();
+    }
+    run.offer(state.grouping);
+    run.count_iteration();
+    ++step;
+    run.checkpoint(state);
+  }
+}
+
+/// Annealed, and downhill again.
+void anneal(SearchRun& run, const AnnealOptions& options, const RandomStream& random) {
+  const auto saved = run.resume();
+  AnnealState state = saved ? *saved : cold_start(run, options);
+  cool(run, options, state, random);
+  settled(run, state.grouping, descend);
 }
 
 void expect_valid(const AnnealOptions& options) {
-  if (options.num_temperatures < 1 || options.num_sweeps < 1) {
-    throw ConfigError(fmt::format("anneal: {} temperatures of {} sweeps, expected at least one", options.num_temperatures, options.num_sweeps));
+  if (options.num_temperatures < 1 || options.num_sweeps < 1 || options.num_starts < 1) {
+    throw ConfigError(fmt::format("anneal: {} starts, {} temperatures of {} sweeps, expected at least one of each", options.num_starts,
+                                  options.num_temperatures, options.num_sweeps));
   }
   if (!(options.last_acceptance > 0) || !(options.first_acceptance >= options.last_acceptance) || !(options.first_acceptance < 1)) {
     throw ConfigError(fmt::format("anneal: acceptance from {} to {}, expected it falling between 1 and 0", options.first_acceptance,
@@ -91,17 +94,26 @@ void expect_valid(const AnnealOptions& options) {
   }
 }
 
+/// Sweeps, and products at each temperature.
+double cost_of(const AnnealOptions& options, Index rows, Index cols) {
+  const auto m = static_cast<double>(rows), n = static_cast<double>(cols);
+  const double multiply_adds_of_a_move = 24;
+  return static_cast<double>(options.num_temperatures) *
+         (static_cast<double>(options.num_sweeps) * multiply_adds_of_a_move * (m * m + n * n) + m * n * (m + n));
+}
+
 class AnnealSearch final : public PermutationSearch {
  public:
   explicit AnnealSearch(const AnnealOptions& options) : options_(options) { expect_valid(options); }
   std::string_view kind() const override { return "anneal"; }
+  Index num_starts() const override { return options_.num_starts; }
+  double cost(Index rows, Index cols) const override { return cost_of(options_, rows, cols); }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream random, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream random) const override {
     run.start_sorted();
-    if (objective.energy() > 0) anneal(run, options_, random);
-    return std::move(run).result(Convergence::Reason::converged);
+    if (run.objective().energy() > 0) anneal(run, options_, random);
+    return Convergence::Reason::converged;
   }
 
   AnnealOptions options_;
@@ -112,18 +124,19 @@ class PortfolioSearch final : public PermutationSearch {
  public:
   explicit PortfolioSearch(const AnnealOptions& options) : options_(options) { expect_valid(options); }
   std::string_view kind() const override { return "portfolio"; }
+  Index num_starts() const override { return options_.num_starts; }
+  double cost(Index rows, Index cols) const override { return cost_of(options_, rows, cols); }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream random, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream random) const override {
     run.start_sorted();
-    if (objective.energy() > 0) {
+    if (run.objective().energy() > 0) {
       const Grouping start = run.best();
       anneal(run, options_, random);
       settled(run, start, reassign);
       polished(run, run.best());
     }
-    return std::move(run).result(Convergence::Reason::converged);
+    return Convergence::Reason::converged;
   }
 
   AnnealOptions options_;

@@ -8,11 +8,10 @@ class CoordinateAssignmentSearch final : public PermutationSearch {
   std::string_view kind() const override { return "coordinate-assignment"; }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream) const override {
     run.start_sorted();
     settled(run, run.best(), reassign);
-    return std::move(run).result(Convergence::Reason::converged);
+    return Convergence::Reason::converged;
   }
 };
 

@@ -53,20 +53,20 @@ class MatchingSearch final : public PermutationSearch {
   std::string_view kind() const override { return "matching"; }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
+  Convergence::Reason do_search(SearchRun& run, RandomStream) const override {
+    const PermutationObjective& objective = run.objective();
     if (objective.group(Axis::rows) != 2 && objective.group(Axis::columns) != 2) {
       throw ConfigError(fmt::format("matching: groups of {} rows and {} columns, expected two of either",
                                     objective.group(Axis::rows), objective.group(Axis::columns)));
     }
-    SearchRun run(objective, budget);
     run.start_sorted();
-    if (objective.energy() == 0) return std::move(run).result(Convergence::Reason::exact);
+    if (objective.energy() == 0) return Convergence::Reason::exact;
     if (const auto pairs = objective.pair_problem()) {
       certify(run, *pairs);
     } else {
       alternate(run);
     }
-    return std::move(run).result(Convergence::Reason::converged);
+    return Convergence::Reason::converged;
   }
 
   /// A pairing's energy is a sinusoid in 2t between 0 and E, so its second derivative is at most 2 E: between two angles

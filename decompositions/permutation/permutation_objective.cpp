@@ -52,6 +52,15 @@ Grouping identity_grouping(const PermutationObjective& objective) {
   return grouping;
 }
 
+bool is_grouping_of(const PermutationObjective& objective, const Grouping& grouping) {
+  for (const auto axis : {Axis::rows, Axis::columns}) {
+    auto sorted = grouping.of(axis);
+    std::ranges::sort(sorted);
+    if (sorted != identity_grouping(objective).of(axis)) return false;
+  }
+  return true;
+}
+
 Grouping norm_sorted_grouping(const PermutationObjective& objective) {
   Grouping grouping;
   for (const auto axis : {Axis::rows, Axis::columns}) {

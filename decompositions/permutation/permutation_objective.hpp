@@ -101,6 +101,8 @@ class PermutationObjective {
 };
 
 Grouping identity_grouping(const PermutationObjective& objective);
+/// Whether these are orders of the objective's rows and columns.
+bool is_grouping_of(const PermutationObjective& objective, const Grouping& grouping);
 /// The largest elements, by norm, at position 0 of the groups, the smallest at the last.
 Grouping norm_sorted_grouping(const PermutationObjective& objective);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "decompositions/permutation/kronecker_objective.hpp"
+#include "decompositions/permutation/search_run.hpp"
 #include "decompositions/permuted.hpp"
 
 namespace kronlab::decompositions {
@@ -72,8 +73,14 @@ Tensor permuted_copy(ConstTensorView weight, const SearchResult& found) {
 
 }  // namespace
 
+void keep_best(SearchResult& best, SearchResult other) {
+  const Index evaluated = best.evaluated + other.evaluated, accepted = best.accepted + other.accepted;
+  if (other.value > best.value) best = std::move(other);
+  best.evaluated = evaluated, best.accepted = accepted;
+}
+
 SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
-                                       RandomStream random, const SearchBudget& budget) const {
+                                       RandomStream random, const SearchBudget& budget, SearchStateStore* store) const {
   const auto [m2, n2, terms] = problem;
   if (m2 < 1 || n2 < 1 || weight.rows % m2 != 0 || weight.cols % n2 != 0) {
     throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind(), m2, n2,
@@ -88,11 +95,22 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
       throw DataError(fmt::format("layer `{}`: weight {} is {}, expected a finite number", layer, i, w.data()[i]));
   }
   const KroneckerObjective objective(w, problem);
-  SearchResult result = do_search(objective, random, budget);
+  SearchKeeper keeper(store, fmt::format("{} of {}, {} x {}, energy {:a}, blocks {}x{}, {} terms", kind(), layer, weight.rows, weight.cols,
+                                         objective.energy(), m2, n2, terms));
+  if (const auto found = keeper.result(); found && is_grouping_of(objective, {found->rows, found->columns})) return *found;
+  SearchRun run(objective, budget, keeper);
+  const auto reason = do_search(run, random);
+  SearchResult result = run.result(reason);
   result.rows = canonical(result.rows, m2);
   result.columns = canonical(result.columns, n2);
   result.value = objective.value({result.rows, result.columns});
+  keeper.save(result);
   return result;
+}
+
+double PermutationSearch::cost(Index rows, Index cols) const {
+  const auto m = static_cast<double>(rows), n = static_cast<double>(cols);
+  return 64 * (m + n) * (m + n);
 }
 
 Tensor weighted(const std::string& layer, ConstTensorView weight, Weighting weighting,

@@ -38,19 +38,31 @@ struct SearchResult {
   Index accepted = 0;
 };
 
+class SearchRun;
+class SearchStateStore;
+
+/// Of two starts: the better result, `best` if they are equal, with the moves of both counted.
+void keep_best(SearchResult& best, SearchResult other);
+
 /// Finds row and column permutations that make a weight easier to decompose. Deterministic, for any number of threads.
 class PermutationSearch {
  public:
   virtual ~PermutationSearch() = default;
-  /// weight: f32 or f64 [m1 m2, n1 n2]. @throws ConfigError naming `layer` if the groups do not divide the weight or
-  /// the terms are too many, DataError if the weight is not finite
+  /// weight: f32 or f64 [m1 m2, n1 n2]. With a store, the search goes on from what it finds there, or hands out the
+  /// result that it finds. @throws ConfigError naming `layer` if the groups do not divide the weight or the terms are
+  /// too many, DataError if the weight is not finite
   SearchResult search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
-                      RandomStream random, const SearchBudget& budget = {}) const;
+                      RandomStream random, const SearchBudget& budget = {}, SearchStateStore* store = nullptr) const;
   virtual std::string_view kind() const = 0;
+  /// Searches from independent starts; the best of their results is meant. What is random in a start must come from
+  /// RandomStream::child of its number.
+  virtual Index num_starts() const { return 1; }
+  /// Multiply-adds of one start on a weight of this shape, roughly.
+  virtual double cost(Index rows, Index cols) const;
 
  private:
-  virtual SearchResult do_search(const PermutationObjective& objective, RandomStream random,
-                                 const SearchBudget& budget) const = 0;
+  /// Leaves the best grouping in the run. Why it ended, unless the budget ended it.
+  virtual Convergence::Reason do_search(SearchRun& run, RandomStream random) const = 0;
 };
 
 std::unique_ptr<PermutationSearch> make_identity_search();
@@ -95,6 +107,7 @@ struct AnnealOptions {
   Index num_sweeps = 6;  ///< of each axis at one temperature
   double first_acceptance = 0.8;
   double last_acceptance = 0.03;
+  Index num_starts = 1;  ///< independent ones, of which the best is taken
 };
 std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& options);
 /// The default: coordinate assignment and annealing, each as it is alone, and the better of the two polished until no

@@ -6,8 +6,8 @@
 
 namespace kronlab::decompositions {
 
-SearchRun::SearchRun(const PermutationObjective& objective, const SearchBudget& budget)
-    : objective_(objective), budget_(budget), started_s_(now_s()) {}
+SearchRun::SearchRun(const PermutationObjective& objective, const SearchBudget& budget, SearchKeeper& keeper)
+    : objective_(objective), budget_(budget), keeper_(keeper), started_s_(now_s()) {}
 
 double SearchRun::seconds() const { return now_s() - started_s_; }
 
@@ -47,13 +47,33 @@ bool SearchRun::is_exhausted() {
   return exhausted_.has_value();
 }
 
-SearchResult SearchRun::result(Convergence::Reason reason) && {
+std::optional<AnnealState> SearchRun::resume() {
+  const auto state = keeper_.annealing();
+  if (!state) return std::nullopt;
+  const SearchResult& so_far = state->so_far;
+  if (!is_grouping_of(objective_, state->grouping) || !is_grouping_of(objective_, {so_far.rows, so_far.columns})) return std::nullopt;
+  best_ = {so_far.rows, so_far.columns};
+  value_ = so_far.value, start_value_ = so_far.start_value;
+  curve_ = so_far.curve;
+  evaluated_ = so_far.evaluated, accepted_ = so_far.accepted, iterations_ = so_far.convergence.num_iterations;
+  started_s_ = now_s() - state->seconds;
+  return state;
+}
+
+void SearchRun::checkpoint(AnnealState& state) {
+  if (!keeper_.is_due()) return;
+  state.seconds = seconds();
+  state.so_far = result(Convergence::Reason::max_iterations);
+  keeper_.save(state);
+}
+
+SearchResult SearchRun::result(Convergence::Reason reason) const {
   SearchResult result;
-  result.rows = std::move(best_.rows), result.columns = std::move(best_.columns);
+  result.rows = best_.rows, result.columns = best_.columns;
   result.start_value = start_value_, result.value = value_;
   result.bound = bound_;
   result.convergence = {exhausted_.value_or(reason), iterations_, 0.0};
-  result.curve = std::move(curve_);
+  result.curve = curve_;
   result.evaluated = evaluated_, result.accepted = accepted_;
   return result;
 }

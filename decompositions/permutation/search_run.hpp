@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "decompositions/permutation/permutation_search.hpp"
+#include "decompositions/permutation/search_state.hpp"
 #include "decompositions/permutation/sweeps.hpp"
 
 namespace kronlab::decompositions {
@@ -10,7 +10,7 @@ namespace kronlab::decompositions {
 /// One search as it runs: the best grouping so far, its curve, and what is left of the budget.
 class SearchRun {
  public:
-  SearchRun(const PermutationObjective& objective, const SearchBudget& budget);
+  SearchRun(const PermutationObjective& objective, const SearchBudget& budget, SearchKeeper& keeper);
 
   const PermutationObjective& objective() const { return objective_; }
   const Grouping& best() const { return best_; }
@@ -34,12 +34,17 @@ class SearchRun {
   Index evaluations_left() const { return budget_.max_evaluations - evaluated_; }
   /// Whether the budget is used up; the reason is recorded.
   bool is_exhausted();
+  /// The annealing that was cut, if one was, with the run as it was then.
+  std::optional<AnnealState> resume();
+  /// Saves the annealing and the run where that is due.
+  void checkpoint(AnnealState& state);
   /// `reason` unless the budget ended the search.
-  SearchResult result(Convergence::Reason reason) &&;
+  SearchResult result(Convergence::Reason reason) const;
 
  private:
   const PermutationObjective& objective_;
   SearchBudget budget_;
+  SearchKeeper& keeper_;
   double started_s_;
   std::unique_ptr<AxisMoves> row_moves_, column_moves_;
   Grouping best_;

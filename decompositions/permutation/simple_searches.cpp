@@ -8,10 +8,10 @@ class IdentitySearch final : public PermutationSearch {
   std::string_view kind() const override { return "identity"; }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream) const override {
+    const PermutationObjective& objective = run.objective();
     run.start(identity_grouping(objective));
-    return std::move(run).result(Convergence::Reason::exact);
+    return Convergence::Reason::exact;
   }
 };
 
@@ -20,11 +20,11 @@ class NormSortSearch final : public PermutationSearch {
   std::string_view kind() const override { return "norm-sort"; }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream) const override {
+    const PermutationObjective& objective = run.objective();
     run.start(identity_grouping(objective));
     run.offer(norm_sorted_grouping(objective));
-    return std::move(run).result(Convergence::Reason::exact);
+    return Convergence::Reason::exact;
   }
 };
 
@@ -37,9 +37,8 @@ class RandomSearch final : public PermutationSearch {
 
  private:
   /// The identity is the start, so the result is never worse than no permutation.
-  SearchResult do_search(const PermutationObjective& objective, RandomStream random,
-                         const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream random) const override {
+    const PermutationObjective& objective = run.objective();
     run.start(identity_grouping(objective));
     run.count({1, 0});
     for (Index sample = 0; sample < num_samples_ && !run.is_exhausted(); ++sample) {
@@ -49,7 +48,7 @@ class RandomSearch final : public PermutationSearch {
       const double value = run.offer({std::move(rows), stream.permutation(objective.size(Axis::columns))});
       run.count({1, value > before ? 1 : 0});
     }
-    return std::move(run).result(Convergence::Reason::exact);
+    return Convergence::Reason::exact;
   }
 
   Index num_samples_;
@@ -60,11 +59,10 @@ class SwapDescentSearch final : public PermutationSearch {
   std::string_view kind() const override { return "swap-descent"; }
 
  private:
-  SearchResult do_search(const PermutationObjective& objective, RandomStream, const SearchBudget& budget) const override {
-    SearchRun run(objective, budget);
+  Convergence::Reason do_search(SearchRun& run, RandomStream) const override {
     run.start_sorted();
     polished(run, run.best());
-    return std::move(run).result(Convergence::Reason::converged);
+    return Convergence::Reason::converged;
   }
 };
 

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "experiments/pipeline/gradient_calibration.hpp"
+#include "experiments/pipeline/layer_tasks.hpp"
+#include "experiments/pipeline/search_store.hpp"
 #include "framework/base/progress.hpp"
 
 namespace kronlab::experiments {
@@ -13,6 +15,9 @@ namespace {
 
 using decompositions::FactorizationParts;
 using decompositions::LayerStatistics;
+using decompositions::SearchResult;
+
+using StatisticsOf = std::function<const LayerStatistics&(const PlannedLayer&)>;
 
 /// The part of a factorization that a path such as "left" or "left.left" names; permutations on the way are passed.
 FactorizationParts& part_at(FactorizationParts& whole, const PlannedLayer& place) {
@@ -67,11 +72,11 @@ class StageRunner {
     const double started_s = now_s();
     for (std::size_t g = 0; g < groups.size(); ++g) {
       const auto& group = groups[g];
-      std::vector<double> costs;
-      for (const auto at : group.layers) costs.push_back(planned_[at].is_distributed ? 0.0 : planned_[at].cost);
-      const comm::WorkPartition partition(costs, communicator_.size());
-      auto statistics = statistics_of(group, partition);
-      decompose(group, partition, statistics, gradient_moments_of(group, partition));
+      std::vector<const PlannedLayer*> layers;
+      for (const auto at : group.layers) layers.push_back(&planned_[at]);
+      const LayerTasks tasks(layers, communicator_.size());
+      auto statistics = statistics_of(group, tasks);
+      decompose(group, tasks, statistics, gradient_moments_of(group, tasks));
       if (groups.size() > 1) {
         const double elapsed_s = now_s() - started_s;
         log_info(fmt::format(
@@ -111,23 +116,28 @@ class StageRunner {
     return groups;
   }
 
-  SiteOwners owners_of(const Group& group, const comm::WorkPartition& partition) const {
+  std::vector<int> ranks_at_work(const PlannedLayer& layer, std::vector<int> with_tasks) const {
+    if (!layer.is_distributed) return with_tasks;
+    std::vector<int> all(static_cast<std::size_t>(communicator_.size()));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }
+
+  SiteOwners owners_of(const Group& group, const LayerTasks& tasks) const {
     SiteOwners owners;
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       const auto& layer = planned_[group.layers[i]];
       if (!has_statistics(layer)) continue;
       auto& ranks = owners[{layer.block, layer.site}];
-      const int owner = partition.owner(static_cast<Index>(i));
-      for (int rank = 0; rank < communicator_.size(); ++rank) {
-        const bool needs_it = layer.is_distributed || rank == owner;
-        if (needs_it && std::ranges::find(ranks, rank) == ranks.end()) ranks.push_back(rank);
+      for (const int rank : ranks_at_work(layer, tasks.ranks_of(i))) {
+        if (std::ranges::find(ranks, rank) == ranks.end()) ranks.push_back(rank);
       }
     }
     return owners;
   }
 
-  SiteStatistics statistics_of(const Group& group, const comm::WorkPartition& partition) {
-    const SiteOwners owners = owners_of(group, partition);
+  SiteStatistics statistics_of(const Group& group, const LayerTasks& tasks) {
+    const SiteOwners owners = owners_of(group, tasks);
     if (owners.empty()) return {};
     if (is_sequential()) return gather(owners);
     if (is_cached(owners)) return load(owners);
@@ -137,18 +147,13 @@ class StageRunner {
   }
 
   /// Moments of the loss gradient, by layer, of the model as this stage found it (with sequential calibration: as it is now).
-  std::map<std::string, Matrix<double>> gradient_moments_of(const Group& group, const comm::WorkPartition& partition) {
+  std::map<std::string, Matrix<double>> gradient_moments_of(const Group& group, const LayerTasks& tasks) {
     std::map<std::string, GradientRequest> wanted;
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       const auto& layer = planned_[group.layers[i]];
       const auto kind = stage_.parts[layer.part].gradient_moments();
       if (kind == decompositions::GradientMoments::none) continue;
-      std::vector<int> owners{partition.owner(static_cast<Index>(i))};
-      if (layer.is_distributed) {
-        owners.resize(static_cast<std::size_t>(communicator_.size()));
-        std::iota(owners.begin(), owners.end(), 0);
-      }
-      wanted[layer.name] = {layer.block, kind, owners};
+      wanted[layer.name] = {layer.block, kind, ranks_at_work(layer, tasks.ranks_of(i))};
     }
     if (wanted.empty()) return {};
     const auto& calibration = *input_.spec.calibration;
@@ -211,18 +216,21 @@ class StageRunner {
     return statistics;
   }
 
-  decompositions::SearchResult search(const PartSpec& part, const PlannedLayer& place, const Tensor& weight,
-                                      const LayerStatistics& statistics) const {
+  /// One start of a layer's permutation search, from where a killed run left it.
+  SearchResult search(const PlannedLayer& place, const Tensor& weight, const LayerStatistics& statistics, Index start) const {
+    const auto& part = stage_.parts[place.part];
     const auto problem = *part.decomposer->grouping_problem(place.name, place.rows, place.cols);
     const auto random = RandomStream(input_.spec.seed)
                             .child("permutation")
                             .child(static_cast<std::uint64_t>(input_.stage))
                             .child(place.name);
     const Tensor seen = weighted(place.name, weight.view(), part.search->weighting, statistics);
-    return part.search->search->search(place.name, seen.view(), problem, random, part.search->budget);
+    SearchStateFile file(input_.search_folder / fmt::format("{}-{}.json", place.name, start));
+    return part.search->search->search(place.name, seen.view(), problem, start == 0 ? random : random.child(static_cast<std::uint64_t>(start)),
+                                       part.search->budget, input_.search_folder.empty() ? nullptr : &file);
   }
 
-  LayerOutcome decompose_one(const PlannedLayer& place, const LayerStatistics& statistics) const {
+  LayerOutcome decompose_one(const PlannedLayer& place, const LayerStatistics& statistics, std::optional<SearchResult> found) const {
     const double started_s = now_s();
     const Tensor weight = weight_at(student_, place);
     LayerOutcome outcome;
@@ -230,7 +238,7 @@ class StageRunner {
     decompositions::Decomposition result;
     const auto& part = stage_.parts[place.part];
     if (part.search) {
-      outcome.search = search(part, place, weight, statistics);
+      outcome.search = found ? std::move(found) : search(place, weight, statistics, 0);
       result = decompose_permuted(*part.decomposer, *outcome.search, place.name, weight.view(), statistics);
     } else {
       result = part.decomposer->decompose(place.name, weight.view(), statistics);
@@ -238,6 +246,37 @@ class StageRunner {
     fill(outcome, std::move(result));
     outcome.seconds = now_s() - started_s;
     return outcome;
+  }
+
+  /// Searches with several starts, each start on the rank that has it; the best result, the first of equal ones, by layer
+  /// of the group. Collective.
+  std::map<std::size_t, SearchResult> search_from_many_starts(const Group& group, const LayerTasks& tasks, const StatisticsOf& statistics_for) {
+    std::vector<std::size_t> shared;  // tasks
+    for (std::size_t task = 0; task < tasks.all().size(); ++task) {
+      if (planned_[group.layers[tasks.all()[task].layer]].num_starts > 1) shared.push_back(task);
+    }
+    std::map<std::size_t, SearchResult> found;
+    if (shared.empty()) return found;
+    std::map<std::size_t, SearchResult> own;  // by task
+    comm::coordinate(communicator_, [&] {
+      const auto is_own = [&](std::size_t task) { return tasks.rank_of(task) == communicator_.rank(); };
+      Progress progress(fmt::format("{}: starts of permutation searches on rank 0 of {}", stage_.name, communicator_.size()),
+                        static_cast<Index>(std::ranges::count_if(shared, is_own)));
+      for (const auto task : shared) {
+        if (!is_own(task)) continue;
+        const auto& place = planned_[group.layers[tasks.all()[task].layer]];
+        own[task] = search(place, weight_at(student_, place), statistics_for(place), tasks.all()[task].start);
+        progress.update(static_cast<Index>(own.size()), place.name);
+      }
+    });
+    for (const auto task : shared) {
+      const int rank = tasks.rank_of(task);
+      const auto text = communicator_.broadcast(rank == communicator_.rank() ? decompositions::serialise(own.at(task)) : "", rank);
+      auto result = decompositions::deserialise_search_result(text);
+      const auto [best, is_first] = found.try_emplace(tasks.all()[task].layer, result);
+      if (!is_first) decompositions::keep_best(best->second, std::move(result));
+    }
+    return found;
   }
 
   /// A weight that all ranks decompose together: each takes its rows. Collective.
@@ -262,14 +301,14 @@ class StageRunner {
     outcome.spectrum = std::move(result.spectrum);
   }
 
-  void decompose(const Group& group, const comm::WorkPartition& partition, SiteStatistics& statistics,
+  void decompose(const Group& group, const LayerTasks& tasks, SiteStatistics& statistics,
                  std::map<std::string, Matrix<double>> gradients) {
     const LayerStatistics nothing;
-    const auto statistics_for = [&](const PlannedLayer& layer) -> const LayerStatistics& {
+    const StatisticsOf statistics_for = [&](const PlannedLayer& layer) -> const LayerStatistics& {
       const auto found = statistics.find({layer.block, layer.site});
       if (found == statistics.end()) return nothing;
       const auto own = gradients.find(layer.name);  // layers of a site share its inputs, not their gradients
-      found->second.gradient_moments = own == gradients.end() ? Matrix<double>() : std::move(own->second);
+      found->second.gradient_moments = own == gradients.end() ? Matrix<double>() : own->second;
       return found->second;
     };
     for (const auto at : group.layers) {
@@ -277,21 +316,25 @@ class StageRunner {
       log_info(fmt::format("{}: {} on all {} rank(s) together", stage_.name, planned_[at].name, communicator_.size()));
       outcomes_[at] = decompose_together(planned_[at], statistics_for(planned_[at]));
     }
+    const auto searched = search_from_many_starts(group, tasks, statistics_for);
     comm::coordinate(communicator_, [&] {
-      auto own = partition.items_of(communicator_.rank());
-      std::erase_if(own, [&](Index i) { return planned_[group.layers[static_cast<std::size_t>(i)]].is_distributed; });
+      std::vector<std::size_t> own;
+      for (std::size_t i = 0; i < group.layers.size(); ++i) {
+        if (!planned_[group.layers[i]].is_distributed && tasks.owner(i) == communicator_.rank()) own.push_back(i);
+      }
       Progress progress(fmt::format("{}: {} of {} layers on rank 0 of {}: {}", stage_.name, own.size(),
                                     group.layers.size(), communicator_.size(), input_.plan.stages[input_.stage].method),
                         static_cast<Index>(own.size()));
       for (std::size_t i = 0; i < own.size(); ++i) {
-        const auto at = group.layers[static_cast<std::size_t>(own[i])];
-        outcomes_[at] = decompose_one(planned_[at], statistics_for(planned_[at]));
+        const auto at = group.layers[own[i]];
+        const auto found = searched.find(own[i]);
+        outcomes_[at] = decompose_one(planned_[at], statistics_for(planned_[at]), found == searched.end() ? std::nullopt : std::optional(found->second));
         progress.update(static_cast<Index>(i + 1), planned_[at].name);
       }
     });
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       const auto at = group.layers[i];
-      outcomes_[at] = broadcast(communicator_, std::move(outcomes_[at]), partition.owner(static_cast<Index>(i)));
+      outcomes_[at] = broadcast(communicator_, std::move(outcomes_[at]), tasks.owner(i));
       install(student_, planned_[at], outcomes_[at].parts);
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -19,11 +20,12 @@ struct StageInput {
   std::size_t stage = 0;
   const std::vector<std::int32_t>& calibration_ids;  ///< empty where there is no calibration
   const StatisticsCache* cache = nullptr;  ///< for statistics of the model as it is before this stage; null: none
+  std::filesystem::path search_folder;     ///< keeps permutation searches over a kill; empty: not kept
 };
 
 /// Statistics, permutation search and decomposition of a stage's layers, group of blocks after group of blocks; each
-/// layer on the rank that owns it (partitioned by estimated cost), or, above parallel.distribute_above, on all ranks
-/// together; the results on all ranks and in the student. The outcomes are in the plan's sequence. All but times is
+/// layer on the rank that owns it (partitioned by estimated cost), further starts of its permutation search on others
+/// too, or, above parallel.distribute_above, on all ranks together; the results on all ranks and in the student. The outcomes are in the plan's sequence. All but times is
 /// bit-equal for any number of ranks, but for what all ranks decompose together. Collective.
 /// @throws CollectiveError as Decomposer::decompose
 std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input,

@@ -58,7 +58,9 @@ PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t
           fmt::format("{}: '{}' gains nothing from a permutation: leave out permute", stage, part.decomposer->kind()));
     if (part.search->search->kind() != "identity")
       layer.bytes_after += permutation_bytes(*problem, layer.rows, layer.cols);
-    layer.cost += 64.0 * static_cast<double>((layer.rows + layer.cols) * (layer.rows + layer.cols));
+    layer.num_starts = part.search->search->num_starts();
+    layer.start_cost = part.search->search->cost(layer.rows, layer.cols);
+    layer.cost += static_cast<double>(layer.num_starts) * layer.start_cost;
   }
   if (part.needs_statistics() && layer.site == model::InputSite::none) {
     throw ConfigError(

@@ -21,7 +21,9 @@ struct PlannedLayer {
   Index parameters_before = 0, parameters_after = 0;
   Index bytes_after = 0;
   Index gradient_moments = 0;   ///< numbers of the second moments of its output gradients that are gathered
-  double cost = 0.0;            ///< multiply-adds of the decomposition, roughly
+  double cost = 0.0;            ///< multiply-adds of decomposition and searches, roughly
+  Index num_starts = 1;         ///< of its permutation search
+  double start_cost = 0.0;      ///< multiply-adds of one of them
   bool is_distributed = false;  ///< larger than parallel.distribute_above: decomposed by all ranks together
 };
 

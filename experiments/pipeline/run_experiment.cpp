@@ -224,7 +224,7 @@ class Job {
       log_info(fmt::format("{}: {} layers by {}", planned.name, planned.layers.size(), planned.method));
       std::optional<StatisticsCache> cache;  // of the dense model only: later stages see another one
       if (stage == 0 && spec_.calibration) cache.emplace(options_.store_path, statistics_key(spec_, hashes_));
-      const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr};
+      const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr, searches_folder(record_->folder(), stage)};
       outcomes = compress_stage(communicator_, input, student);
       expect_planned_size(student, planned.after);
       evaluate(stage, 0, planned.name, student, metrics);

@@ -169,6 +169,8 @@ void RunRecord::stage_compressed(std::size_t stage, const PlannedStage& planned,
     store.record_artifact(fs::relative(factors_path(folder_, stage), folder_).string(), "factors");
     store.flush();
     write_file_atomically((stage_folder(folder_, stage) / "COMPRESSED").string(), "");
+    std::error_code ignored;  // arrays.h5 has the permutations now
+    fs::remove_all(searches_folder(folder_, stage), ignored);
   });
 }
 

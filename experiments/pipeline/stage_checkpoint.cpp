@@ -10,6 +10,8 @@ fs::path stage_folder(const fs::path& run_folder, std::size_t stage) {
   return run_folder / "checkpoints" / fmt::format("stage-{}", stage);
 }
 
+fs::path searches_folder(const fs::path& run_folder, std::size_t stage) { return stage_folder(run_folder, stage) / "searches"; }
+
 fs::path factors_path(const fs::path& run_folder, std::size_t stage) {
   return stage_folder(run_folder, stage) / "factors.safetensors";
 }

@@ -7,6 +7,7 @@ namespace kronlab::experiments {
 // The checkpoints of a run's stages:
 //   RUN/checkpoints/stage-K/
 //     factors.safetensors   of all layers that were decomposed so far, as they are before this stage's training
+//     searches/LAYER-START.json   permutation searches, until the stage is compressed (search_store.hpp)
 //     arrays.h5             what the decompositions left
 //     COMPRESSED            the two above are whole
 //     step-000000120/ ...   checkpoints of the training (training_checkpoint.hpp)
@@ -14,6 +15,7 @@ namespace kronlab::experiments {
 //     DONE                  written last
 
 std::filesystem::path stage_folder(const std::filesystem::path& run_folder, std::size_t stage);
+std::filesystem::path searches_folder(const std::filesystem::path& run_folder, std::size_t stage);
 std::filesystem::path factors_path(const std::filesystem::path& run_folder, std::size_t stage);
 std::filesystem::path values_path(const std::filesystem::path& run_folder, std::size_t stage);
 bool is_compressed(const std::filesystem::path& run_folder, std::size_t stage);

@@ -19,7 +19,7 @@ const std::string two_stages = R"(
 [[stage.part]]
 layers = ["layers.*.mlp.*"]
 decompose = { kind = "kronecker", right_rows = 2, right_cols = 4, num_terms = 3 }
-permute = { kind = "swap-descent", weighting = "inputs" }
+permute = { kind = "anneal", weighting = "inputs", num_starts = 3, num_temperatures = 2, num_sweeps = 1 }
 [[stage.part]]
 layers = ["layers.0.self_attn.{q,k,v,o}_proj"]
 decompose = { kind = "whitened-svd", keep = 0.6 }
