@@ -213,13 +213,11 @@ class StageRunner {
 
   decompositions::SearchResult search(const PartSpec& part, const PlannedLayer& place, const Tensor& weight,
                                       const LayerStatistics& statistics) const {
-    const auto problem = *part.decomposer->grouping_problem(place.name, place.rows, place.cols);
     const auto random = RandomStream(input_.spec.seed)
                             .child("permutation")
                             .child(static_cast<std::uint64_t>(input_.stage))
                             .child(place.name);
-    const Tensor seen = weighted(place.name, weight.view(), part.search->weighting, statistics);
-    return part.search->search->search(place.name, seen.view(), problem, random, part.search->budget);
+    return part.search->find(*part.decomposer, place.name, weight.view(), statistics, random);
   }
 
   LayerOutcome decompose_one(const PlannedLayer& place, const LayerStatistics& statistics) const {
