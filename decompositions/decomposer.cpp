@@ -74,10 +74,15 @@ bool has_both(const LayerStatistics& statistics) {
 }
 
 /// Relative errors from the norms of the error and of the weight.
-void set_errors(Decomposition& result, const Norms& error, const Norms& weight, const LayerStatistics& statistics) {
-  result.relative_error = relative(error.plain, weight.plain);
-  if (statistics.input_moments.size() > 0) result.weighted_error = relative(error.weighted, weight.weighted);
-  if (has_both(statistics)) result.two_sided_error = relative(error.two_sided, weight.two_sided);
+RelativeErrors errors_from(const Norms& error, const Norms& weight, const LayerStatistics& statistics) {
+  RelativeErrors errors{relative(error.plain, weight.plain), {}, {}};
+  if (statistics.input_moments.size() > 0) errors.weighted = relative(error.weighted, weight.weighted);
+  if (has_both(statistics)) errors.two_sided = relative(error.two_sided, weight.two_sided);
+  return errors;
+}
+
+void set_errors(Decomposition& result, const RelativeErrors& errors) {
+  result.relative_error = errors.plain, result.weighted_error = errors.weighted, result.two_sided_error = errors.two_sided;
 }
 
 void expect_finite_moments(const std::string& layer, const char* what, const Matrix<double>& moments) {
@@ -114,6 +119,15 @@ std::string_view to_string(Convergence::Reason reason) {
 Convergence convergence_of(const linalg::Svd& svd) {
   if (svd.num_iterations == 0) return {};
   return {Convergence::Reason::converged, svd.num_iterations, svd.residual};
+}
+
+RelativeErrors relative_errors(const Matrix<double>& weight, const Matrix<double>& difference, const LayerStatistics& statistics) {
+  const auto norms = [&](const Matrix<double>& a) {
+    const auto& s = statistics.gradient_moments;
+    if (!has_both(statistics)) return norms_of(a, {}, statistics);
+    return norms_of(a, is_diagonal(s) ? scaled_rows(s, a, 0) : product(s, a), statistics);
+  };
+  return errors_from(norms(difference), norms(weight), statistics);
 }
 
 std::map<std::string, FactorShape> Decomposer::factor_shapes(const std::string&, Index, Index) const { return {}; }
@@ -162,12 +176,7 @@ Decomposition Decomposer::decompose(const std::string& layer, ConstTensorView we
   expect_moments(layer, weight.rows, weight.cols, statistics);
   Decomposition result = do_decompose(layer, weight, statistics);
   const auto difference = difference_of(original, result.factorization->to_dense().view());
-  const auto norms = [&](const Matrix<double>& a) {
-    const auto& s = statistics.gradient_moments;
-    if (!has_both(statistics)) return norms_of(a, {}, statistics);
-    return norms_of(a, is_diagonal(s) ? scaled_rows(s, a, 0) : product(s, a), statistics);
-  };
-  set_errors(result, norms(difference), norms(original), statistics);
+  set_errors(result, relative_errors(original, difference, statistics));
   return result;
 }
 
@@ -208,7 +217,7 @@ Decomposition Decomposer::decompose(const comm::Communicator& communicator, cons
     communicator.sum(std::span<double>(sums));
     return Norms{sums[0], sums[1], sums[2]};
   };
-  set_errors(result, norms(difference), norms(original), statistics);
+  set_errors(result, errors_from(norms(difference), norms(original), statistics));
   return result;
 }
 

@@ -50,6 +50,14 @@ struct Decomposition {
       spectrum;  ///< singular values of what was truncated, descending: all, or the kept ones if only those were found
 };
 
+/// Errors of an approximation as in Decomposition, in every norm whose moments are known.
+struct RelativeErrors {
+  double plain = 0.0;
+  std::optional<double> weighted, two_sided;
+};
+/// difference: W - W^, both [out, in]; statistics as `Decomposer::decompose` takes them
+RelativeErrors relative_errors(const Matrix<double>& weight, const Matrix<double>& difference, const LayerStatistics& statistics);
+
 /// Parameters and bytes of a factorization.
 struct Size {
   Index num_parameters = 0;
@@ -71,7 +79,7 @@ struct FactorShape {
   Index cols = 0;
 };
 
-/// Turns a weight W: [out, in] (f32) into a factorization. One object serves all layers; local to the rank.
+/// Turns a weight W: [out, in] (f32 or f64) into a factorization. One object serves all layers; local to the rank.
 class Decomposer {
  public:
   virtual ~Decomposer() = default;

@@ -5,6 +5,7 @@
 #include "decompositions/kronecker_sum.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
+#include "decompositions/sum.hpp"
 
 namespace kronlab::decompositions {
 namespace {
@@ -150,8 +151,13 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     return std::make_unique<Scaled>(make_factorization(take_child(parts, "inner")), std::move(row_scales),
                                     std::move(column_scales));
   }
+  if (parts.kind == "sum") {
+    std::vector<std::unique_ptr<Factorization>> terms;
+    while (terms.size() < parts.children.size()) terms.push_back(make_factorization(take_child(parts, Sum::term_name(terms.size()))));
+    return std::make_unique<Sum>(std::move(terms));
+  }
   throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, scaled", parts.kind));
+      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, scaled, sum", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

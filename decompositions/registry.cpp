@@ -1,5 +1,6 @@
 #include "decompositions/registry.hpp"
 
+#include "decompositions/sum_decomposer.hpp"
 #include "framework/config/registry.hpp"
 
 namespace kronlab::decompositions {
@@ -61,9 +62,21 @@ std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
   return at_place(t, [&] { return make_whitened_svd_decomposer(options); });
 }
 
+std::unique_ptr<Decomposer> sum(const StrictTable& t) {
+  SumOptions options;
+  options.rounds = t.integer("rounds", options.rounds, {.least = 1});
+  for (const auto& table : t.tables("parts")) {
+    SumPart part{decomposer_from(table), {}};
+    if (const auto permute = table.find_table("permute")) part.search = search_from(*permute);
+    options.parts.push_back(std::move(part));
+  }
+  return at_place(t, [&] { return make_sum_decomposer(std::move(options)); });
+}
+
 const config::Registry<Decomposer>& decomposers() {
   static const config::Registry<Decomposer> registry{
       {"kronecker", kronecker},
+      {"sum", sum},
       {"svd", svd},
       {"whitened-svd", whitened_svd},
   };

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "decompositions/decomposer.hpp"
-#include "decompositions/permutation/permutation_search.hpp"
+#include "decompositions/permutation/configured_search.hpp"
 #include "framework/config/strict_table.hpp"
 
 namespace kronlab::decompositions {
@@ -12,16 +12,6 @@ std::unique_ptr<Decomposer> decomposer_from(const config::StrictTable& table);
 
 /// A search as a table `{ kind = "swap-descent", weighting = "inputs", max_evaluations = ..., time_limit_s = ... }`
 /// describes it.
-struct ConfiguredSearch {
-  std::unique_ptr<PermutationSearch> search;
-  Weighting weighting = Weighting::none;  ///< of what the search sees
-  SearchBudget budget;
-
-  bool needs_input_moments() const { return weighting != Weighting::none; }
-  GradientMoments needed_gradient_moments() const {
-    return weighting == Weighting::two_sided ? GradientMoments::diagonal : GradientMoments::none;
-  }
-};
 /// @throws ConfigError as `decomposer_from`
 ConfiguredSearch search_from(const config::StrictTable& table);
 

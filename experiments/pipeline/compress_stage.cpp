@@ -219,15 +219,13 @@ class StageRunner {
   /// One start of a layer's permutation search, from where a killed run left it.
   SearchResult search(const PlannedLayer& place, const Tensor& weight, const LayerStatistics& statistics, Index start) const {
     const auto& part = stage_.parts[place.part];
-    const auto problem = *part.decomposer->grouping_problem(place.name, place.rows, place.cols);
     const auto random = RandomStream(input_.spec.seed)
                             .child("permutation")
                             .child(static_cast<std::uint64_t>(input_.stage))
                             .child(place.name);
-    const Tensor seen = weighted(place.name, weight.view(), part.search->weighting, statistics);
     SearchStateFile file(input_.search_folder / fmt::format("{}-{}.json", place.name, start));
-    return part.search->search->search(place.name, seen.view(), problem, start == 0 ? random : random.child(static_cast<std::uint64_t>(start)),
-                                       part.search->budget, input_.search_folder.empty() ? nullptr : &file);
+    return part.search->find_from(start, *part.decomposer, place.name, weight.view(), statistics, random,
+                                  input_.search_folder.empty() ? nullptr : &file);
   }
 
   LayerOutcome decompose_one(const PlannedLayer& place, const LayerStatistics& statistics, std::optional<SearchResult> found) const {

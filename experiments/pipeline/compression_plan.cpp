@@ -31,11 +31,6 @@ std::vector<Candidate> layers_of(const model::ModelConfig& config) {
   return candidates;
 }
 
-/// Bytes of the permutations of one weight: axes whose groups have one element are left as they are.
-Index permutation_bytes(const decompositions::GroupingProblem& problem, Index rows, Index cols) {
-  return 4 * ((problem.right_rows > 1 ? rows : 0) + (problem.right_cols > 1 ? cols : 0));
-}
-
 /// Decomposes on paper: the place with its sizes; the weight's factors become candidates.
 PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t at,
                      std::vector<Candidate>& candidates) {
@@ -52,15 +47,10 @@ PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t
   layer.bytes_after = size.stored_bytes;
   layer.cost = part.decomposer->cost(layer.rows, layer.cols);
   if (part.search) {
-    const auto problem = part.decomposer->grouping_problem(layer.name, layer.rows, layer.cols);
-    if (!problem)
-      throw ConfigError(
-          fmt::format("{}: '{}' gains nothing from a permutation: leave out permute", stage, part.decomposer->kind()));
-    if (part.search->search->kind() != "identity")
-      layer.bytes_after += permutation_bytes(*problem, layer.rows, layer.cols);
+    layer.bytes_after += part.search->stored_bytes(*part.decomposer, layer.name, layer.rows, layer.cols);
     layer.num_starts = part.search->search->num_starts();
     layer.start_cost = part.search->search->cost(layer.rows, layer.cols);
-    layer.cost += static_cast<double>(layer.num_starts) * layer.start_cost;
+    layer.cost += part.search->cost(layer.rows, layer.cols);
   }
   if (part.needs_statistics() && layer.site == model::InputSite::none) {
     throw ConfigError(

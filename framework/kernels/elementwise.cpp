@@ -119,6 +119,14 @@ void add_bias(ConstTensorView bias, TensorView x) {
   });
 }
 
+void add(ConstTensorView x, TensorView y) {
+  expect_same_shape(x, y);
+  KRONLAB_EXPECTS(x.dtype == y.dtype, "{} added to {}", to_string(x.dtype), to_string(y.dtype));
+  for_activation_type(x.dtype, [&]<class T>(T) {
+    transform<T>(y, y, [in = x.as<T>()](auto value, Index i, Index j) { return value + static_cast<decltype(value)>(in.data[i * in.stride + j]); });
+  });
+}
+
 void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool add) {
   expect_same_shape(x, y);
   expect_row_of(scales, x);

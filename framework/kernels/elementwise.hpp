@@ -17,6 +17,9 @@ void rms_norm(ConstTensorView x, ConstTensorView gain, double epsilon, TensorVie
 /// x += bias on every row.  x: [n, d] f32, f64 or bf16; bias: [1, d]
 void add_bias(ConstTensorView bias, TensorView x);
 
+/// y += x.  x, y: [n, d], both f32, f64 or bf16
+void add(ConstTensorView x, TensorView y);
+
 /// y = x .* scales on every row, or y += that.  x, y: [n, d] f32, f64 or bf16, or x bf16 and y f32; y may be x unless it is
 /// added to; scales: [1, d] f32 or f64
 void scale_columns(ConstTensorView scales, ConstTensorView x, TensorView y, bool add);

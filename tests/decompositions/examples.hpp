@@ -7,6 +7,7 @@
 #include "decompositions/kronecker_sum.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
+#include "decompositions/sum.hpp"
 #include "tests/support/random_matrix.hpp"
 
 namespace kronlab::testing {
@@ -39,6 +40,13 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
       random_tensor({12}, random.child(20)), random_tensor({20}, random.child(21))));
   all.push_back(std::make_unique<Scaled>(random_kronecker(2, 6, 5, 2, 4, random.child(22)), Tensor(), random_tensor({20}, random.child(23))));
   all.push_back(std::make_unique<Scaled>(std::make_unique<Dense>(random_tensor({12, 20}, random.child(24))), random_tensor({12}, random.child(25)), Tensor()));
+  std::vector<std::unique_ptr<Factorization>> terms;
+  terms.push_back(std::make_unique<LowRank>(random_tensor({12, 2}, random.child(26)), random_tensor({2, 20}, random.child(27))));
+  terms.push_back(std::make_unique<Scaled>(
+      std::make_unique<Permuted>(random_kronecker(2, 6, 5, 2, 4, random.child(28)), random.child(29).permutation(12), random.child(30).permutation(20)),
+      random_tensor({12}, random.child(31)), random_tensor({20}, random.child(32))));
+  terms.push_back(random_kronecker(1, 12, 10, 1, 2, random.child(33)));
+  all.push_back(std::make_unique<Sum>(std::move(terms)));
   auto nested_left = std::make_unique<Permuted>(random_kronecker(1, 12, 5, 1, 2, random.child(10)),
                                                 std::vector<Index>{}, random.child(11).permutation(10));
   all.push_back(std::make_unique<KroneckerSum>(std::move(nested_left), random_tensor({1, 1, 2}, random.child(12))));

@@ -91,6 +91,44 @@ BOOST_AUTO_TEST_CASE(a_permutation_moves_rows_and_columns_where_it_says) {
   BOOST_TEST(w.stored_bytes() == 12 * 4 + 7 * 4);
 }
 
+BOOST_AUTO_TEST_CASE(a_sum_is_the_sum_of_its_terms_and_has_their_parameters_and_bytes) {
+  std::vector<std::unique_ptr<Factorization>> terms;
+  Matrix<double> expected(12, 20);
+  Index num_parameters = 0, bytes = 0;
+  for (auto& term : examples()) {  // more than ten: by number, not by name
+    const auto dense = to_matrix<double>(term->to_dense().view());
+    for (Index i = 0; i < dense.size(); ++i) expected.data()[i] += dense.data()[i];
+    num_parameters += term->num_parameters(), bytes += term->stored_bytes();
+    terms.push_back(std::move(term));
+  }
+  BOOST_TEST_REQUIRE(terms.size() > 10u);
+  const auto tenth = serialise(terms[10]->parts());
+  const Sum sum(std::move(terms));
+  BOOST_TEST(relative_difference(sum.to_dense().view(), expected.view()) < 20 * float_eps);
+  BOOST_TEST(sum.num_parameters() == num_parameters);
+  BOOST_TEST(sum.stored_bytes() == bytes);
+  const auto again = make_factorization(sum.parts());
+  BOOST_TEST(serialise(again->parts()) == serialise(sum.parts()));
+  BOOST_TEST(serialise(again->parts().children.at("part10")) == tenth);
+  BOOST_TEST(relative_difference(again->to_dense().view(), sum.to_dense().view()) == 0.0);
+}
+
+BOOST_AUTO_TEST_CASE(a_sum_of_nothing_of_other_shapes_or_with_a_gap_is_refused) {
+  const auto sum = [](Index rows) {
+    std::vector<std::unique_ptr<Factorization>> terms;
+    terms.push_back(std::make_unique<Dense>(random_tensor({3, 4}, RandomStream(1))));
+    terms.push_back(std::make_unique<Dense>(random_tensor({rows, 4}, RandomStream(2))));
+    return Sum(std::move(terms));
+  };
+  BOOST_CHECK_THROW(Sum({}), DataError);
+  BOOST_CHECK_THROW(sum(2), DataError);
+  auto parts = sum(3).parts();
+  parts.children["part2"] = std::move(parts.children.at("part1"));
+  parts.children.erase("part1");
+  BOOST_CHECK_THROW(make_factorization(std::move(parts)), DataError);
+  BOOST_CHECK_THROW(make_factorization({"sum", {}, {}, {}}), DataError);
+}
+
 BOOST_AUTO_TEST_CASE(what_is_no_permutation_is_refused) {
   const auto permuted = [](std::vector<Index> rows) {
     return Permuted(std::make_unique<Dense>(random_tensor({3, 4}, RandomStream(5))), std::move(rows), {});

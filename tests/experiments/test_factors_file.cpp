@@ -2,6 +2,7 @@
 
 #include "decompositions/kronecker_sum.hpp"
 #include "decompositions/permuted.hpp"
+#include "decompositions/sum.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/storage/safetensors.hpp"
@@ -20,6 +21,10 @@ Factors example() {
       random_tensor({2, 2, 4}, RandomStream(2)));
   Factors factors;
   factors["h.0.attn.c_attn[q]"] = decompositions::Permuted(std::move(sum), RandomStream(3).permutation(12), {}).parts();
+  std::vector<std::unique_ptr<decompositions::Factorization>> terms;
+  terms.push_back(std::make_unique<decompositions::LowRank>(random_tensor({7, 2}, RandomStream(6)), random_tensor({2, 5}, RandomStream(7))));
+  terms.push_back(std::make_unique<decompositions::Dense>(random_tensor({7, 5}, RandomStream(8))));
+  factors["lm_head"] = decompositions::Sum(std::move(terms)).parts();
   factors["wte"] =
       decompositions::LowRank(random_tensor({7, 2}, RandomStream(4)), random_tensor({2, 5}, RandomStream(5))).parts();
   return factors;
@@ -33,7 +38,7 @@ BOOST_AUTO_TEST_CASE(factors_come_back_bit_for_bit) {
   const kronlab::testing::TemporaryFolder folder;
   write_factors(folder / "f.safetensors", example());
   const auto again = read_factors(folder / "f.safetensors");
-  BOOST_TEST_REQUIRE(again.size() == 2u);
+  BOOST_TEST_REQUIRE(again.size() == 3u);
   for (const auto& [layer, parts] : example())
     BOOST_TEST(decompositions::serialise(again.at(layer)) == decompositions::serialise(parts));
 }

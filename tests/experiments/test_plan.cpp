@@ -125,6 +125,11 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_done_is_refused_before_anything_is_read) {
   BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\npermute = { "
                    "kind = \"norm-sort\" }\n")
                  .find("gains nothing from a permutation") != std::string::npos);
+  const std::string sum = "[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"sum\", parts = [ { kind = \"svd\", keep = 0.5 }, { kind = \"kronecker\", "
+                          "right_rows = 3, right_cols = 2 } ] }\n";
+  BOOST_TEST(error(sum) == "kronecker: rows of `h.1.mlp.c_fc` (128) are not divisible by right_rows (3)");
+  BOOST_TEST(error("[[stage]]\nlayers = [\"h.1.mlp.c_fc\"]\ndecompose = { kind = \"sum\", parts = [ { kind = \"svd\", keep = 0.5 }, { kind = \"svd\", keep = "
+                   "0.1 } ] }\npermute = { kind = \"norm-sort\" }\n") == "`h.1.mlp.c_fc`: 'sum' gains nothing from a permutation: leave out permute");
   BOOST_TEST(error("[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"whitened-svd\", keep = 0.5 }\n")
                  .find("`wte` has none") != std::string::npos);
   BOOST_TEST(error("[student]\nblocks = [0, 3]\n").find("block 3 does not exist") != std::string::npos);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/factors_file.hpp"
 #include "tests/experiments/run_fixture.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -102,6 +104,32 @@ permute = {{ kind = "norm-sort", weighting = "{}" }}
   if (!world.is_root()) return;
   BOOST_TEST_REQUIRE(kept.size() == 6u);
   for (std::size_t i = 0; i < 3; ++i) BOOST_TEST(kept[i] != kept[i + 3]);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_sum_is_as_large_as_planned_and_one_of_its_factors_is_decomposed_again, Fixture) {
+  const std::string stages = R"(
+[[stage]]
+layers = ["layers.1.mlp.*"]
+decompose = { kind = "sum", rounds = 2, parts = [ { kind = "whitened-svd", keep = 0.25, weighting = "two-sided" }, { kind = "kronecker", right_rows = 2, right_cols = 4, permute = { kind = "swap-descent", weighting = "two-sided" } } ] }
+[[stage]]
+layers = ["layers.1.mlp.up_proj.part1.left"]
+decompose = { kind = "svd", truncation = 3 }
+)";
+  const auto summary = run(world, "sum", stages);
+  if (!world.is_root()) return;
+  const auto at = run_folder("sum", summary);
+  const auto read = spec(stages);
+  const auto plan = CompressionPlan::make(ExperimentSpec::read(read.config, folder.string()), kronlab::testing::tiny_llama_config());
+  const auto stored = [&](const char* stage) { return read_factors((at / "checkpoints" / stage / "factors.safetensors").string()); };
+  const auto first = stored("stage-0"), last = stored("stage-1");
+  for (const auto& layer : plan.stages[0].layers) {
+    const auto factorization = decompositions::make_factorization(decompositions::copy_of(first.at(layer.name)));
+    BOOST_TEST(factorization->num_parameters() == layer.parameters_after);
+    BOOST_TEST(factorization->stored_bytes() == layer.bytes_after);
+  }
+  const auto& permuted = last.at("layers.1.mlp.up_proj").children.at("part1");
+  BOOST_TEST(permuted.children.at("inner").children.at("left").kind == "low-rank");
+  for (const auto& m : storage::RunReader(at).metrics("eval/perplexity")) BOOST_TEST(m.value > 1.0);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_run_is_not_done_twice_and_one_that_stopped_goes_on_after_its_last_stage, Fixture) {

@@ -51,6 +51,22 @@ BOOST_AUTO_TEST_CASE(norms_are_those_of_the_slow_reference) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(a_matrix_is_added_to_another_of_its_type_and_shape) {
+  for (const DType type : activation_types) {
+    for (const Index width : widths) {
+      Strided x(type, random_matrix(5, width, seed.child("x"))), y(type, random_matrix(5, width, seed.child("y")));
+      auto expected = y.values();
+      for (Index i = 0; i < expected.size(); ++i) expected.data()[i] += x.values().data()[i];
+      add(x.view(), y.view());
+      BOOST_TEST(error_of(y.values(), expected) < bound(type, 1));
+      BOOST_TEST(y.is_untouched_outside());
+    }
+  }
+  Tensor narrow(DType::f32, {5, 3});
+  BOOST_CHECK_THROW(add(Tensor(DType::f32, {5, 4}).view(), narrow.view()), ContractError);
+  BOOST_CHECK_THROW(add(Tensor(DType::f64, {5, 3}).view(), narrow.view()), ContractError);
+}
+
 BOOST_AUTO_TEST_CASE(columns_and_rows_are_scaled_and_columns_may_be_added) {
   const NormTypes pairs[] = {{DType::f32, DType::f32}, {DType::f64, DType::f64}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}};
   for (const auto [from, to] : pairs) {
