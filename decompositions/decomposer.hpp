@@ -145,9 +145,10 @@ struct KroneckerOptions {
   Index right_rows = 0;  ///< m2, in place of m1: one shape for layers of different extents
   Index right_cols = 0;  ///< n2, in place of n1
   Weighting weighting = Weighting::none;
-  Index refit = 0;                ///< rounds of alternating least squares
+  Index refit = 0;                ///< rounds of alternating least squares; with all of S, as many again in its norm
   double damping = 1e-3;          ///< of C, in parts of its mean diagonal, where moments are used
-  double gradient_damping = 0.1;  ///< of diag(S)
+  double gradient_damping = 0.1;  ///< of S, where two-sided
+  GradientMoments gradient_moments = GradientMoments::diagonal;  ///< or all of S, in a two-sided refit
 };
 std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& options);
 

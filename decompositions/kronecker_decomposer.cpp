@@ -23,6 +23,10 @@ class KroneckerDecomposer final : public Decomposer {
       throw ConfigError(fmt::format("kronecker: refit {}, damping {}, gradient_damping {}; expected at least 0", options.refit,
                                     options.damping, options.gradient_damping));
     }
+    const bool refits_two_sided = options.weighting == Weighting::two_sided && options.refit > 0;
+    if (options.gradient_moments == GradientMoments::full && !refits_two_sided) {
+      throw ConfigError("kronecker: gradient_moments = \"full\" counts in a refit with weighting = \"two-sided\" only");
+    }
   }
 
   std::string_view kind() const override { return "kronecker"; }
@@ -37,7 +41,7 @@ class KroneckerDecomposer final : public Decomposer {
 
   bool needs_input_moments() const override { return options_.weighting != Weighting::none || options_.refit > 0; }
   GradientMoments needed_gradient_moments() const override {
-    return options_.weighting == Weighting::two_sided ? GradientMoments::diagonal : GradientMoments::none;
+    return options_.weighting == Weighting::two_sided ? options_.gradient_moments : GradientMoments::none;
   }
 
   std::map<std::string, FactorShape> factor_shapes(const std::string& layer, Index rows, Index cols) const override {
@@ -111,13 +115,12 @@ class KroneckerDecomposer final : public Decomposer {
     auto factors = factors_of(svd, s);
     std::vector<double> errors;
     if (options_.refit > 0) {
-      const auto& moments = statistics.input_moments;
-      const double floor = options_.damping * mean_diagonal(moments);
-      Matrix<double> c(w.cols(), w.cols());
-      for (Index i = 0; i < c.rows(); ++i) {
-        for (Index j = 0; j < c.cols(); ++j) c(i, j) = (moments(i, j) + (i == j ? floor : 0.0)) / (at(columns, i) * at(columns, j));
-      }
-      errors = refit(s, std::as_const(w).view(), std::as_const(c).view(), options_.refit, factors);
+      const auto c = unscaled(statistics.input_moments, options_.damping, columns);
+      const auto with = [&](const Matrix<double>& row_moments) {
+        return refit(s, std::as_const(w).view(), c.view(), row_moments.view(), options_.refit, factors);
+      };
+      errors = with({});
+      if (is_full()) errors = with(unscaled(statistics.gradient_moments, options_.gradient_damping, rows));
     }
     Decomposition result = decomposition(svd, s, factors);
     if (!errors.empty()) {
@@ -143,6 +146,19 @@ class KroneckerDecomposer final : public Decomposer {
         linalg::DistributedMatrix::from_rows(communicator, own_rows, rows, cols, {s.right_rows, s.right_cols});
     const auto svd = linalg::truncated_svd(rearranged, s.num_terms);
     return decomposition(svd, s, factors_of(svd, s));
+  }
+
+  bool is_full() const { return needed_gradient_moments() == GradientMoments::full; }
+
+  /// Damped second moments of what is divided by these scales; of no scales, as it is.
+  static Matrix<double> unscaled(const Matrix<double>& moments, double damping, const std::vector<double>& scales) {
+    const double floor = damping * mean_diagonal(moments);
+    const auto scale = [&](Index i) { return scales.empty() ? 1.0 : scales[static_cast<std::size_t>(i)]; };
+    Matrix<double> result(moments.rows(), moments.cols());
+    for (Index i = 0; i < moments.rows(); ++i) {
+      for (Index j = 0; j < moments.cols(); ++j) result(i, j) = (moments(i, j) + (i == j ? floor : 0.0)) / (scale(i) * scale(j));
+    }
+    return result;
   }
 
   static double mean_diagonal(const Matrix<double>& moments) {

@@ -68,8 +68,8 @@ BOOST_AUTO_TEST_CASE(a_refit_never_loses_tells_its_true_error_and_ends_where_no_
     const auto w = random_matrix(s.left_rows * s.right_rows, s.left_cols * s.right_cols, RandomStream(3));
     const auto c = moments(w.cols(), RandomStream(4));
     auto factors = random_factors(s, RandomStream(5));
-    BOOST_TEST(refit(s, w, c, 0, factors).size() == 1u);
-    const auto errors = refit(s, w, c, 3000, factors);
+    BOOST_TEST(refit(s, w, c, {}, 0, factors).size() == 1u);
+    const auto errors = refit(s, w, c, {}, 3000, factors);
     BOOST_REQUIRE(errors.size() > 2u);
     for (std::size_t i = 1; i < errors.size(); ++i) BOOST_TEST(errors[i] < errors[i - 1]);
     const double error = error_of(w, dense(s, factors), c);
@@ -91,12 +91,68 @@ BOOST_AUTO_TEST_CASE(a_refit_never_loses_tells_its_true_error_and_ends_where_no_
   }
 }
 
+/// tr(S dW C dW^T) / tr(S W C W^T), by its definition.
+double two_sided_error_of(const Matrix<double>& w, const Matrix<double>& approximation, const Matrix<double>& c, const Matrix<double>& s) {
+  const auto weighted = [&](const auto& at) {
+    double sum = 0;
+    for (Index i = 0; i < w.rows(); ++i) {
+      for (Index j = 0; j < w.rows(); ++j) {
+        for (Index k = 0; k < w.cols(); ++k) {
+          for (Index l = 0; l < w.cols(); ++l) sum += s(i, j) * at(j, k) * c(k, l) * at(i, l);
+        }
+      }
+    }
+    return sum;
+  };
+  return weighted([&](Index i, Index j) { return w(i, j) - approximation(i, j); }) / weighted([&](Index i, Index j) { return w(i, j); });
+}
+
+BOOST_AUTO_TEST_CASE(a_refit_with_moments_of_both_sides_never_loses_and_ends_where_no_factor_can_be_better) {
+  for (const KroneckerShape& shape : {KroneckerShape{2, 3, 4, 2, 3}, {1, 6, 5, 1, 2}, {3, 4, 2, 3, 2}}) {
+    const auto w = random_matrix(shape.left_rows * shape.right_rows, shape.left_cols * shape.right_cols, RandomStream(3));
+    const auto c = moments(w.cols(), RandomStream(4)), s = moments(w.rows(), RandomStream(6));
+    auto factors = random_factors(shape, RandomStream(5));
+    refit(shape, w, c, {}, 20, factors);
+    const double start = two_sided_error_of(w, dense(shape, factors), c, s);
+    const auto errors = refit(shape, w, c, s, 3000, factors);
+    BOOST_REQUIRE(errors.size() > 2u);
+    BOOST_TEST(std::abs(errors.front() - start) < 100 * static_cast<double>(w.size()) * eps);
+    for (std::size_t i = 1; i < errors.size(); ++i) BOOST_TEST(errors[i] < errors[i - 1]);
+    const double error = two_sided_error_of(w, dense(shape, factors), c, s);
+    BOOST_TEST(std::abs(errors.back() - error) < 100 * static_cast<double>(w.size()) * eps);
+    for (auto* part : {&factors.left, &factors.right}) {
+      for (Index i = 0; i < part->size(); ++i) {
+        const double kept = part->data()[i], h = 1e-3 * std::max(1.0, std::abs(kept));
+        part->data()[i] = kept + h;
+        const double above = two_sided_error_of(w, dense(shape, factors), c, s);
+        part->data()[i] = kept - h;
+        const double below = two_sided_error_of(w, dense(shape, factors), c, s);
+        part->data()[i] = kept;
+        BOOST_TEST(std::abs(above - below) / 2 < 0.02 * (above + below - 2 * error) + 100 * static_cast<double>(w.size()) * eps);
+      }
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(all_of_the_gradient_moments_lower_the_two_sided_error) {
+  const Tensor w = random_tensor({12, 20}, RandomStream(1));
+  LayerStatistics statistics;
+  statistics.input_moments = moments(20, RandomStream(2));
+  statistics.gradient_moments = moments(12, RandomStream(3));
+  KroneckerOptions options{.num_terms = 2, .right_rows = 2, .right_cols = 4, .weighting = Weighting::two_sided, .refit = 20};
+  const double diagonal = *make_kronecker_decomposer(options)->decompose("w", w.view(), statistics).two_sided_error;
+  options.gradient_moments = GradientMoments::full;
+  BOOST_TEST(*make_kronecker_decomposer(options)->decompose("w", w.view(), statistics).two_sided_error < diagonal);
+  options.refit = 0;
+  BOOST_CHECK_THROW(make_kronecker_decomposer(options), ConfigError);
+}
+
 BOOST_AUTO_TEST_CASE(a_refit_finds_a_sum_of_kronecker_products_that_is_there) {
   const KroneckerShape s{2, 6, 5, 2, 4};
   const auto w = dense(s, random_factors(s, RandomStream(1)));
   const auto c = moments(w.cols(), RandomStream(2));
   auto factors = random_factors(s, RandomStream(3));
-  const auto errors = refit(s, w, c, 500, factors);
+  const auto errors = refit(s, w, c, {}, 500, factors);
   BOOST_TEST(errors.back() < 1e-12);  // the damping of 1e-10 is of the squared error's second order
   BOOST_TEST(relative_difference(dense(s, factors).view(), w.view()) < 1e-5);
 }
