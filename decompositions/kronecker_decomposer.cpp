@@ -5,6 +5,7 @@
 #include "decompositions/decomposer.hpp"
 #include "decompositions/kronecker_refit.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/moment_scales.hpp"
 #include "decompositions/scaled.hpp"
 #include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/svd.hpp"
@@ -104,8 +105,8 @@ class KroneckerDecomposer final : public Decomposer {
       return decomposition(svd, s, factors_of(svd, s));
     }
     const bool scales_columns = options_.weighting != Weighting::none, scales_rows = options_.weighting == Weighting::two_sided;
-    const auto rows = scales_rows ? roots(statistics.gradient_moments, weight.rows, options_.gradient_damping) : std::vector<double>();
-    const auto columns = scales_columns ? roots(statistics.input_moments, weight.cols, options_.damping) : std::vector<double>();
+    const auto rows = scales_rows ? root_scales(statistics.gradient_moments, options_.gradient_damping) : std::vector<double>();
+    const auto columns = scales_columns ? root_scales(statistics.input_moments, options_.damping) : std::vector<double>();
     const auto at = [](const std::vector<double>& scales, Index i) { return scales.empty() ? 1.0 : scales[static_cast<std::size_t>(i)]; };
     auto w = to_matrix<double>(weight);
     for (Index i = 0; i < w.rows(); ++i) {
@@ -157,23 +158,6 @@ class KroneckerDecomposer final : public Decomposer {
     Matrix<double> result(moments.rows(), moments.cols());
     for (Index i = 0; i < moments.rows(); ++i) {
       for (Index j = 0; j < moments.cols(); ++j) result(i, j) = (moments(i, j) + (i == j ? floor : 0.0)) / (scale(i) * scale(j));
-    }
-    return result;
-  }
-
-  static double mean_diagonal(const Matrix<double>& moments) {
-    double sum = 0;
-    for (Index i = 0; i < moments.cols(); ++i) sum += moments(moments.rows() == 1 ? 0 : i, i);
-    return sum / static_cast<double>(moments.cols());
-  }
-
-  /// Roots of the damped diagonal of second moments, of which only the diagonal may be known; ones where all are zero.
-  static std::vector<double> roots(const Matrix<double>& moments, Index n, double damping) {
-    const double floor = damping * mean_diagonal(moments);
-    std::vector<double> result;
-    for (Index i = 0; i < n; ++i) {
-      const double moment = std::max(moments(moments.rows() == 1 ? 0 : i, i), 0.0) + floor;
-      result.push_back(moment > 0 ? std::sqrt(moment) : 1.0);
     }
     return result;
   }

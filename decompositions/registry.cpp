@@ -135,6 +135,8 @@ ConfiguredSearch search_from(const StrictTable& table) {
   ConfiguredSearch result;
   result.search = searches().make(table);
   result.weighting = weighting_from(table);
+  result.damping.inputs = table.number("damping", result.damping.inputs, {.least = 0.0});
+  result.damping.gradient = table.number("gradient_damping", result.damping.gradient, {.least = 0.0});
   result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
   result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
   return result;

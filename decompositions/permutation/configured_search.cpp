@@ -23,7 +23,7 @@ SearchResult ConfiguredSearch::find(const Decomposer& decomposer, const std::str
 SearchResult ConfiguredSearch::find_from(Index start, const Decomposer& decomposer, const std::string& layer, ConstTensorView weight,
                                          const LayerStatistics& statistics, const RandomStream& random, SearchStateStore* store) const {
   const auto problem = problem_of(decomposer, layer, weight.rows, weight.cols);
-  const Tensor seen = weighted(layer, weight, weighting, statistics);
+  const Tensor seen = weighted(layer, weight, weighting, statistics, damping);
   return search->search(layer, seen.view(), problem, start == 0 ? random : random.child(static_cast<std::uint64_t>(start)), budget, store);
 }
 

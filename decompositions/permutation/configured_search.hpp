@@ -8,6 +8,7 @@ namespace kronlab::decompositions {
 struct ConfiguredSearch {
   std::unique_ptr<PermutationSearch> search;
   Weighting weighting = Weighting::none;  ///< of what the search sees
+  Damping damping;  ///< of the moments that it sees
   SearchBudget budget;
 
   bool needs_input_moments() const { return weighting != Weighting::none; }

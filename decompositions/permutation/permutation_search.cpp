@@ -43,21 +43,17 @@ Matrix<double> reordered(const Matrix<double>& moments, const std::vector<Index>
   return result;
 }
 
-/// Roots of the diagonal of second moments, of which only the diagonal may be known.
-std::vector<float> scales(const std::string& layer, const char* whose, const Matrix<double>& moments, Index n) {
+void expect_moments(const std::string& layer, const char* whose, const Matrix<double>& moments, Index n) {
   if (moments.cols() != n || (moments.rows() != n && moments.rows() != 1)) {
     throw DataError(fmt::format(
         "layer `{}`: the permutation search needs second moments of its {}, {} x {} or 1 x {}; found {} x {}", layer,
         whose, n, n, n, moments.rows(), moments.cols()));
   }
-  std::vector<float> roots;
   for (Index i = 0; i < n; ++i) {
     const double moment = moments(moments.rows() == 1 ? 0 : i, i);
     if (!std::isfinite(moment))
       throw DataError(fmt::format("layer `{}`: second moment {} of its {} is {}", layer, i, whose, moment));
-    roots.push_back(static_cast<float>(std::sqrt(std::max(moment, 0.0))));
   }
-  return roots;
 }
 
 Tensor permuted_copy(ConstTensorView weight, const SearchResult& found) {
@@ -114,19 +110,22 @@ double PermutationSearch::cost(Index rows, Index cols) const {
 }
 
 Tensor weighted(const std::string& layer, ConstTensorView weight, Weighting weighting,
-                const LayerStatistics& statistics) {
+                const LayerStatistics& statistics, const Damping& damping) {
   Tensor copy(DType::f32, {weight.rows, weight.cols});
   convert(weight, copy.view());
   const auto w = copy.matrix<float>();
   if (weighting == Weighting::none) return copy;
-  const auto columns = scales(layer, "inputs", statistics.input_moments, weight.cols);
-  for (Index i = 0; i < w.rows; ++i) {
-    for (Index j = 0; j < w.cols; ++j) w(i, j) *= columns[static_cast<std::size_t>(j)];
+  expect_moments(layer, "inputs", statistics.input_moments, weight.cols);
+  const auto columns = root_scales(statistics.input_moments, damping.inputs);
+  std::vector<double> rows(static_cast<std::size_t>(weight.rows), 1.0);
+  if (weighting == Weighting::two_sided) {
+    expect_moments(layer, "gradient", statistics.gradient_moments, weight.rows);
+    rows = root_scales(statistics.gradient_moments, damping.gradient);
   }
-  if (weighting == Weighting::inputs) return copy;
-  const auto rows = scales(layer, "gradient", statistics.gradient_moments, weight.rows);
   for (Index i = 0; i < w.rows; ++i) {
-    for (Index j = 0; j < w.cols; ++j) w(i, j) *= rows[static_cast<std::size_t>(i)];
+    for (Index j = 0; j < w.cols; ++j) {
+      w(i, j) = static_cast<float>(static_cast<double>(w(i, j)) * rows[static_cast<std::size_t>(i)] * columns[static_cast<std::size_t>(j)]);
+    }
   }
   return copy;
 }

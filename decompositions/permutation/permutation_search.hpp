@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "decompositions/decomposer.hpp"
+#include "decompositions/moment_scales.hpp"
 #include "decompositions/permutation/permutation_objective.hpp"
 #include "framework/base/random.hpp"
 
@@ -114,11 +115,12 @@ std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& optio
 /// swap, no assignment and (groups of two, up to 2048 elements) no matching improves it. Never worse than either alone.
 std::unique_ptr<PermutationSearch> make_portfolio_search(const AnnealOptions& options);
 
-/// A copy of the weight for a search to see: columns scaled by sqrt(C_jj) where inputs count, and rows by sqrt(S_ii)
-/// where the gradient counts too. The factors are then fitted to the weight itself. f32 [out, in]
+/// A copy of the weight for a search to see: columns scaled by the roots of the damped diagonal of C where inputs count,
+/// and rows by those of S where the gradient counts too; what a Kronecker sum of the same weighting is fitted to.
+/// f32 [out, in]
 /// @throws DataError naming `layer` if the moments are missing, of another shape or not finite
 Tensor weighted(const std::string& layer, ConstTensorView weight, Weighting weighting,
-                const LayerStatistics& statistics);
+                const LayerStatistics& statistics, const Damping& damping = {});
 
 /// The weight rearranged as found, decomposed, and put back: Permuted(inner). An axis that stays as it is costs no
 /// bytes. Errors are those of the weight itself.
