@@ -6,6 +6,7 @@
 #include "analysis/commands.hpp"
 #include "analysis/gnuplot.hpp"
 #include "analysis/run_selection.hpp"
+#include "analysis/search_curves.hpp"
 #include "analysis/training_curves.hpp"
 #include "framework/base/error.hpp"
 #include "framework/storage/run_results.hpp"
@@ -17,6 +18,7 @@ struct Options {
   RunSelection selection;
   std::string out;
   std::vector<std::string> curves;  ///< metrics to draw over the steps of the training; none: perplexities
+  bool searches = false;            ///< the curves of the permutation searches
 };
 
 /// One row of a panel.
@@ -100,7 +102,10 @@ std::string script_of(const std::vector<Panel>& panels) {
 
 void run(const Options& options) {
   const auto runs = open_runs(options.selection);
-  draw_picture(options.curves.empty() ? script_of(panels_of(storage::results_of(runs))) : curves_script(runs, options.curves), options.out);
+  draw_picture(options.searches         ? search_curves_script(runs)
+               : options.curves.empty() ? script_of(panels_of(storage::results_of(runs)))
+                                        : curves_script(runs, options.curves),
+               options.out);
   std::fprintf(stderr, "wrote %s\n", options.out.c_str());
 }
 
@@ -108,7 +113,7 @@ void run(const Options& options) {
 
 void add_plot_command(CLI::App& app, Action& chosen) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("plot", "A picture of the runs' perplexities beside the dense model's, or of their training");
+  CLI::App* command = app.add_subcommand("plot", "A picture of the runs' perplexities beside the dense model's, of their training or of their permutation searches");
   options->selection.add_store_option(*command);
   options->selection.add_run_arguments(*command);
   command->add_option("--out", options->out, "The PNG file to write")->required();
@@ -117,6 +122,7 @@ void add_plot_command(CLI::App& app, Action& chosen) {
                    "metrics to draw over the training's steps instead, such as distill/loss (without a name: distill/validation_perplexity)")
       ->expected(0, -1)
       ->default_str("distill/validation_perplexity");
+  command->add_flag("--searches", options->searches, "the errors that permutation searches reached, over their candidate moves, instead");
   command->callback([options, &chosen] { chosen = [options] { run(*options); }; });
 }
 

@@ -43,4 +43,8 @@ std::vector<storage::RunReader> open_runs(const RunSelection& selection) {
   return readers;
 }
 
+std::string label_of(const storage::RunDescription& description) {
+  return description.label.empty() ? description.name : description.label;
+}
+
 }  // namespace kronlab::analysis

@@ -25,4 +25,7 @@ storage::RunReader open_run(const std::string& store, const std::string& name);
 /// All chosen runs. Where all runs of a store are meant, those that cannot be read are named on standard error.
 std::vector<storage::RunReader> open_runs(const RunSelection& selection);
 
+/// How a run is called in tables and pictures.
+std::string label_of(const storage::RunDescription& description);
+
 }  // namespace kronlab::analysis

@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "framework/storage/array_file.hpp"
 #include "framework/storage/run_reader.hpp"
 #include "framework/storage/run_store.hpp"
 #include "tests/storage/bytes.hpp"
@@ -313,6 +314,22 @@ BOOST_AUTO_TEST_CASE(plot_draws_a_picture_and_leaves_nothing_else) {
   }
   BOOST_TEST(store.report("plot --out " + (store.folder / "none/picture.png")).exit_code == 1);
   BOOST_TEST(store.report("plot").exit_code == 2);
+}
+
+BOOST_AUTO_TEST_CASE(plot_of_searches_draws_what_they_reached) {
+  const Store store;
+  const std::string id = finished_run(store.path, labelled("searched", "1"), 40.25), picture = store.folder / "picture.png";
+  const Output none = store.report("plot --searches --out " + picture);
+  BOOST_TEST(none.exit_code == 2);
+  BOOST_TEST(none.has("none of the chosen runs has searched for permutations"));
+  ArrayFile file((RunReader(store.path + "/runs/" + id).folder() / "arrays.h5").string());
+  for (const std::string layer : {"a", "b"}) {
+    file.write_vector("stages/0/layers/" + layer + "/search/evaluations", std::vector<Index>{0, 100, 5000}, {});
+    file.write_vector("stages/0/layers/" + layer + "/search/value", std::vector<double>{0.5, 0.7, 0.75}, {});
+  }
+  file.close();
+  BOOST_TEST(store.report("plot --searches --out " + picture).exit_code == 0);
+  BOOST_TEST(read_bytes(picture).starts_with("\x89PNG\r\n"));
 }
 
 BOOST_AUTO_TEST_CASE(plot_without_a_perplexity_says_so) {
