@@ -149,6 +149,7 @@ struct KroneckerOptions {
   double damping = 1e-3;          ///< of C, in parts of its mean diagonal, where moments are used
   double gradient_damping = 0.1;  ///< of S, where two-sided
   GradientMoments gradient_moments = GradientMoments::diagonal;  ///< or all of S, in a two-sided refit
+  bool keeps_norm = false;  ///< the sum scaled to |W^|_F = |W|_F at the end: Krony-PT's adaptive normalisation (arXiv:2412.12351)
 };
 std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& options);
 

@@ -102,7 +102,10 @@ class KroneckerDecomposer final : public Decomposer {
     const auto s = shape_of(layer, weight.rows, weight.cols);
     if (!needs_input_moments()) {
       const auto svd = linalg::truncated_svd(rearrange(weight, s.left_rows, s.left_cols), s.num_terms);
-      return decomposition(svd, s, factors_of(svd, s));
+      auto factors = factors_of(svd, s);
+      Decomposition result = decomposition(svd, s, factors);
+      if (options_.keeps_norm && scale_to_norm(weight, *result.factorization, factors)) result = decomposition(svd, s, factors);
+      return result;
     }
     const bool scales_columns = options_.weighting != Weighting::none, scales_rows = options_.weighting == Weighting::two_sided;
     const auto rows = scales_rows ? root_scales(statistics.gradient_moments, options_.gradient_damping) : std::vector<double>();
@@ -124,23 +127,45 @@ class KroneckerDecomposer final : public Decomposer {
       if (is_full()) errors = with(unscaled(statistics.gradient_moments, options_.gradient_damping, rows));
     }
     Decomposition result = decomposition(svd, s, factors);
+    if (scales_columns) result = scaled(std::move(result), rows, columns);
+    if (options_.keeps_norm && scale_to_norm(weight, *result.factorization, factors)) {
+      result = decomposition(svd, s, factors);
+      if (scales_columns) result = scaled(std::move(result), rows, columns);
+    }
     if (!errors.empty()) {
       const auto rounds = static_cast<Index>(errors.size()) - 1;
       const bool is_cut = rounds == options_.refit;
       result.convergence = {is_cut ? Convergence::Reason::max_iterations : Convergence::Reason::converged, rounds,
                             rounds > 0 ? errors[errors.size() - 2] - errors.back() : 0.0};
     }
-    if (scales_columns) {
-      result.factorization = std::make_unique<Scaled>(std::move(result.factorization), inverse(rows), inverse(columns));
-    }
     return result;
+  }
+
+  static Decomposition scaled(Decomposition inner, const std::vector<double>& rows, const std::vector<double>& columns) {
+    inner.factorization = std::make_unique<Scaled>(std::move(inner.factorization), inverse(rows), inverse(columns));
+    return inner;
+  }
+
+  /// A times |W|_F / |W^|_F; whether that is a number.
+  static bool scale_to_norm(ConstTensorView weight, const Factorization& approximation, KroneckerFactors& factors) {
+    const auto norm = [](ConstTensorView a) {
+      const auto wide = to_matrix<double>(a);
+      double squares = 0;
+      for (Index i = 0; i < wide.size(); ++i) squares += wide.data()[i] * wide.data()[i];
+      return std::sqrt(squares);
+    };
+    const double found = norm(approximation.to_dense().view());
+    if (!(found > 0)) return false;
+    const double factor = norm(weight) / found;
+    for (Index i = 0; i < factors.left.size(); ++i) factors.left.data()[i] *= factor;
+    return true;
   }
 
   Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
                                          ConstMatrixView<double> own_rows, Index rows, Index cols,
                                          const LayerStatistics&) const override {
-    if (needs_input_moments()) {
-      throw ConfigError(fmt::format("kronecker: weighted or refitted, `{}` ({} x {}) cannot be decomposed by all ranks together", layer, rows, cols));
+    if (needs_input_moments() || options_.keeps_norm) {
+      throw ConfigError(fmt::format("kronecker: weighted, refitted or scaled, `{}` ({} x {}) cannot be decomposed by all ranks together", layer, rows, cols));
     }
     const auto s = shape_of(layer, rows, cols);
     const auto rearranged =

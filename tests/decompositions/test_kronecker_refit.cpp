@@ -167,6 +167,32 @@ BOOST_AUTO_TEST_CASE(without_moments_that_differ_the_closed_form_is_best_already
   BOOST_TEST(std::abs(refitted.relative_error - plain.relative_error) < 1e-6);
 }
 
+BOOST_AUTO_TEST_CASE(a_sum_that_keeps_the_norm_is_the_other_times_a_number) {
+  const Tensor w = random_tensor({12, 20}, RandomStream(1)), zero(DType::f32, {12, 20});
+  LayerStatistics statistics;
+  statistics.input_moments = moments(20, RandomStream(2));
+  statistics.gradient_moments = moments(12, RandomStream(3));
+  const auto norm = [](const Tensor& a) {
+    double squares = 0;
+    for (const float x : a.values<float>()) squares += static_cast<double>(x) * static_cast<double>(x);
+    return std::sqrt(squares);
+  };
+  for (const auto weighting : {Weighting::none, Weighting::two_sided}) {
+    KroneckerOptions options{.num_terms = 2, .right_rows = 2, .right_cols = 4, .weighting = weighting};
+    const Tensor plain = make_kronecker_decomposer(options)->decompose("w", w.view(), statistics).factorization->to_dense();
+    options.keeps_norm = true;
+    const auto decomposer = make_kronecker_decomposer(options);
+    const Tensor scaled = decomposer->decompose("w", w.view(), statistics).factorization->to_dense();
+    BOOST_TEST(std::abs(norm(scaled) / norm(w) - 1) < 1e-6);
+    const double factor = norm(w) / norm(plain);
+    for (Index i = 0; i < plain.size(); ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      BOOST_TEST(std::abs(static_cast<double>(scaled.values<float>()[at]) - factor * static_cast<double>(plain.values<float>()[at])) < 1e-5);
+    }
+    BOOST_TEST(norm(decomposer->decompose("w", zero.view(), statistics).factorization->to_dense()) == 0.0);
+  }
+}
+
 BOOST_AUTO_TEST_CASE(weighting_scales_rows_and_columns_and_a_refit_sees_all_of_the_moments) {
   const Index m = 12, n = 20;
   const Tensor w = random_tensor({m, n}, RandomStream(1));
