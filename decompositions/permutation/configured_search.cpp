@@ -24,7 +24,7 @@ SearchResult ConfiguredSearch::find_from(Index start, const Decomposer& decompos
                                          const LayerStatistics& statistics, const RandomStream& random, SearchStateStore* store) const {
   const auto problem = problem_of(decomposer, layer, weight.rows, weight.cols);
   const Tensor seen = weighted(layer, weight, weighting, statistics, damping);
-  return search->search(layer, seen.view(), problem, start == 0 ? random : random.child(static_cast<std::uint64_t>(start)), budget, store);
+  return search->search(layer, seen.view(), problem, random, budget, store, start);
 }
 
 Index ConfiguredSearch::stored_bytes(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) const {

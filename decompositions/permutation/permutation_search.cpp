@@ -76,7 +76,8 @@ void keep_best(SearchResult& best, SearchResult other) {
 }
 
 SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
-                                       RandomStream random, const SearchBudget& budget, SearchStateStore* store) const {
+                                       const RandomStream& random, const SearchBudget& budget, SearchStateStore* store,
+                                       Index start) const {
   const auto [m2, n2, terms] = problem;
   if (m2 < 1 || n2 < 1 || weight.rows % m2 != 0 || weight.cols % n2 != 0) {
     throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind(), m2, n2,
@@ -94,8 +95,15 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
   SearchKeeper keeper(store, fmt::format("{} of {}, {} x {}, energy {:a}, blocks {}x{}, {} terms", kind(), layer, weight.rows, weight.cols,
                                          objective.energy(), m2, n2, terms));
   if (const auto found = keeper.result(); found && is_grouping_of(objective, {found->rows, found->columns})) return *found;
-  SearchRun run(objective, budget, keeper);
-  const auto reason = do_search(run, random);
+  const RandomStream of_start = start == 0 ? random : random.child(static_cast<std::uint64_t>(start));
+  std::optional<Grouping> first;
+  if (start % 2 == 1) {
+    RandomStream orders = of_start.child("start");
+    auto rows = orders.permutation(weight.rows);
+    first = Grouping{std::move(rows), orders.permutation(weight.cols)};
+  }
+  SearchRun run(objective, budget, keeper, std::move(first));
+  const auto reason = do_search(run, of_start);
   SearchResult result = run.result(reason);
   result.rows = canonical(result.rows, m2);
   result.columns = canonical(result.columns, n2);

@@ -53,10 +53,11 @@ class PermutationSearch {
   /// result that it finds. @throws ConfigError naming `layer` if the groups do not divide the weight or the terms are
   /// too many, DataError if the weight is not finite
   SearchResult search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
-                      RandomStream random, const SearchBudget& budget = {}, SearchStateStore* store = nullptr) const;
+                      const RandomStream& random, const SearchBudget& budget = {}, SearchStateStore* store = nullptr,
+                      Index start = 0) const;
   virtual std::string_view kind() const = 0;
-  /// Searches from independent starts; the best of their results is meant. What is random in a start must come from
-  /// RandomStream::child of its number.
+  /// Searches from independent starts; the best of their results is meant. Those with an even number begin with the norm
+  /// sort, where the search does, the others with a random grouping.
   virtual Index num_starts() const { return 1; }
   /// Multiply-adds of one start on a weight of this shape, roughly.
   virtual double cost(Index rows, Index cols) const;

@@ -6,8 +6,8 @@
 
 namespace kronlab::decompositions {
 
-SearchRun::SearchRun(const PermutationObjective& objective, const SearchBudget& budget, SearchKeeper& keeper)
-    : objective_(objective), budget_(budget), keeper_(keeper), started_s_(now_s()) {}
+SearchRun::SearchRun(const PermutationObjective& objective, const SearchBudget& budget, SearchKeeper& keeper, std::optional<Grouping> first)
+    : objective_(objective), budget_(budget), keeper_(keeper), first_(std::move(first)), started_s_(now_s()) {}
 
 double SearchRun::seconds() const { return now_s() - started_s_; }
 
@@ -17,6 +17,7 @@ void SearchRun::start(const Grouping& grouping) {
 }
 
 void SearchRun::start_sorted() {
+  if (first_) return start(*first_);
   start(identity_grouping(objective_));
   start(norm_sorted_grouping(objective_));
 }

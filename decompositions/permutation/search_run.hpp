@@ -10,14 +10,15 @@ namespace kronlab::decompositions {
 /// One search as it runs: the best grouping so far, its curve, and what is left of the budget.
 class SearchRun {
  public:
-  SearchRun(const PermutationObjective& objective, const SearchBudget& budget, SearchKeeper& keeper);
+  /// first: where to begin in place of the norm sort
+  SearchRun(const PermutationObjective& objective, const SearchBudget& budget, SearchKeeper& keeper, std::optional<Grouping> first);
 
   const PermutationObjective& objective() const { return objective_; }
   const Grouping& best() const { return best_; }
   double best_value() const { return value_; }
   /// A grouping to begin with: the best of those offered before any move was made is the start.
   void start(const Grouping& grouping);
-  /// The norm sort, or the identity where that keeps more.
+  /// The norm sort, or the identity where that keeps more; or what the search was given to begin with.
   void start_sorted();
   /// Keeps the grouping if its value, in double from scratch, is the best so far. Its value.
   double offer(const Grouping& grouping);
@@ -45,6 +46,7 @@ class SearchRun {
   const PermutationObjective& objective_;
   SearchBudget budget_;
   SearchKeeper& keeper_;
+  std::optional<Grouping> first_;
   double started_s_;
   std::unique_ptr<AxisMoves> row_moves_, column_moves_;
   Grouping best_;

@@ -194,7 +194,7 @@ int main(int argc, char** argv) try {
       const double started = now_s();
       auto found = configured.search->search(name, weight.view(), blocks, RandomStream(1), configured.budget);
       for (Index start = 1; start < configured.search->num_starts(); ++start) {
-        keep_best(found, configured.search->search(name, weight.view(), blocks, RandomStream(1).child(static_cast<std::uint64_t>(start)), configured.budget));
+        keep_best(found, configured.search->search(name, weight.view(), blocks, RandomStream(1), configured.budget, nullptr, start));
       }
       const double took = now_s() - started, error = std::sqrt(std::max(1 - found.value, 0.0));
       std::printf("  %-8s error %.4f  %6.2f s  %6.1f M swaps/s  %5.0f M swaps  %8lld accepted", name.c_str(), error, took,
