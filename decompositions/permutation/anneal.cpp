@@ -68,9 +68,9 @@ void cool(SearchRun& run, const AnnealOptions& options, AnnealState& state, cons
       relative = steered(relative, static_cast<double>(count.accepted) / static_cast<double>(moves.size()), acceptance);
       state.grouping.of(axis) = moves.order();
     }
-    run.offer(state.grouping);
+    constexpr Index steps_between_offers = 4;  // a value from scratch is a fortieth of a step
+    if (++step % steps_between_offers == 0) run.offer(state.grouping);
     run.count_iteration();
-    ++step;
     run.checkpoint(state);
   }
 }

@@ -33,6 +33,45 @@ class AugmentingPaths {
     }
   }
 
+  /// Free rows take their cheapest column at the price that makes the second cheapest as good, and free who had it; the
+  /// rest after some steps is left to augmenting paths.
+  /// Jonker and Volgenant, A shortest augmenting path algorithm for dense and sparse linear assignment problems, 1987.
+  void reduce_rows() {
+    std::vector<Index> free_rows;
+    for (Index i = n_ - 1; i >= 0; --i) {
+      if (at(column_of_, i) == none) free_rows.push_back(i);
+    }
+    for (Index steps = 4 * n_; steps > 0 && !free_rows.empty(); --steps) {
+      const Index i = free_rows.back();
+      free_rows.pop_back();
+      constexpr double infinite = std::numeric_limits<double>::infinity();
+      double least = infinite, second = infinite;
+      Index column = 0, other = 0;
+      for (Index j = 0; j < n_; ++j) {
+        const double reduced = cost(i, j) - at(price_, j);
+        if (reduced >= second) continue;
+        if (reduced < least) {
+          second = least, other = column;
+          least = reduced, column = j;
+        } else {
+          second = reduced, other = j;
+        }
+      }
+      if (second == infinite) second = least;
+      const bool is_strict = least < second;
+      if (is_strict) {
+        at(price_, column) -= second - least;
+      } else if (at(row_of_, column) != none) {
+        column = other;
+      }
+      const Index before = at(row_of_, column);
+      at(row_of_, column) = i, at(column_of_, i) = column;
+      if (before == none) continue;
+      at(column_of_, before) = none;
+      if (is_strict) free_rows.push_back(before);  // of equals, the one that lost is left to an augmenting path
+    }
+  }
+
   void augment_all() {
     for (Index i = 0; i < n_; ++i) {
       if (at(column_of_, i) == none) augment(i);
@@ -113,6 +152,7 @@ Assignment best_assignment(ConstMatrixView<float> worth) {
   KRONLAB_EXPECTS(worth.rows == worth.cols, "an assignment of {} to {}", worth.rows, worth.cols);
   AugmentingPaths paths(worth);
   paths.reduce_columns();
+  paths.reduce_rows();
   paths.augment_all();
   return paths.result();
 }
