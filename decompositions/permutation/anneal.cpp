@@ -24,14 +24,9 @@ std::vector<double> temperatures(const PermutationObjective& objective, Axis axi
   return result;
 }
 
-/// So many that nine tenths of the budget are enough for them.
-Index temperatures_within_budget(const SearchRun& run, const AnnealOptions& options) {
-  Index evaluated = 0;  // at one temperature
-  for (const auto axis : {Axis::rows, Axis::columns}) {
-    const Index m = run.objective().size(axis);
-    if (run.objective().group(axis) > 1) evaluated += options.num_sweeps * m * (m - 1);
-  }
-  return std::min(options.num_temperatures, run.evaluations_left() / 10 * 9 / std::max<Index>(evaluated, 1));
+/// So many that nine tenths of what is left of the budget are enough for them; `evaluated` at one temperature.
+Index temperatures_within(Index budget, const AnnealOptions& options, Index evaluated) {
+  return std::min(options.num_temperatures, budget / 10 * 9 / std::max<Index>(evaluated, 1));
 }
 
 /// The state at the start: from the norm sort downhill by swaps, at temperatures where half of the elements would move.
@@ -44,7 +39,12 @@ AnnealState cold_start(SearchRun& run, const AnnealOptions& options) {
     if (run.objective().group(axis) == 1) continue;
     state.relative_temperature(axis) = temperature_for(run.moves(axis, state.grouping), run.objective().energies(axis), acceptance);
   }
-  state.num_steps = temperatures_within_budget(run, options);
+  Index evaluated = 0;
+  for (const auto axis : {Axis::rows, Axis::columns}) {
+    const Index m = run.objective().size(axis);
+    if (run.objective().group(axis) > 1) evaluated += options.num_sweeps * m * (m - 1);
+  }
+  state.num_steps = temperatures_within(run.evaluations_left(), options, evaluated);
   return state;
 }
 
@@ -95,10 +95,10 @@ void expect_valid(const AnnealOptions& options) {
 }
 
 /// Sweeps, and products at each temperature.
-double cost_of(const AnnealOptions& options, Index rows, Index cols) {
+double cost_of(const AnnealOptions& options, Index rows, Index cols, const SearchBudget& budget) {
   const auto m = static_cast<double>(rows), n = static_cast<double>(cols);
   const double multiply_adds_of_a_move = 24;
-  return static_cast<double>(options.num_temperatures) *
+  return static_cast<double>(temperatures_within(budget.max_evaluations, options, options.num_sweeps * (rows * rows + cols * cols))) *
          (static_cast<double>(options.num_sweeps) * multiply_adds_of_a_move * (m * m + n * n) + m * n * (m + n));
 }
 
@@ -107,7 +107,7 @@ class AnnealSearch final : public PermutationSearch {
   explicit AnnealSearch(const AnnealOptions& options) : options_(options) { expect_valid(options); }
   std::string_view kind() const override { return "anneal"; }
   Index num_starts() const override { return options_.num_starts; }
-  double cost(Index rows, Index cols) const override { return cost_of(options_, rows, cols); }
+  double cost(Index rows, Index cols, const SearchBudget& budget) const override { return cost_of(options_, rows, cols, budget); }
 
  private:
   Convergence::Reason do_search(SearchRun& run, RandomStream random) const override {
@@ -125,7 +125,7 @@ class PortfolioSearch final : public PermutationSearch {
   explicit PortfolioSearch(const AnnealOptions& options) : options_(options) { expect_valid(options); }
   std::string_view kind() const override { return "portfolio"; }
   Index num_starts() const override { return options_.num_starts; }
-  double cost(Index rows, Index cols) const override { return cost_of(options_, rows, cols); }
+  double cost(Index rows, Index cols, const SearchBudget& budget) const override { return cost_of(options_, rows, cols, budget); }
 
  private:
   Convergence::Reason do_search(SearchRun& run, RandomStream random) const override {

@@ -34,7 +34,7 @@ Index ConfiguredSearch::stored_bytes(const Decomposer& decomposer, const std::st
 }
 
 double ConfiguredSearch::cost(Index rows, Index cols) const {
-  return static_cast<double>(search->num_starts()) * search->cost(rows, cols);
+  return static_cast<double>(search->num_starts()) * search->cost(rows, cols, budget);
 }
 
 }  // namespace kronlab::decompositions

@@ -112,7 +112,7 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
   return result;
 }
 
-double PermutationSearch::cost(Index rows, Index cols) const {
+double PermutationSearch::cost(Index rows, Index cols, const SearchBudget& /*budget*/) const {
   const auto m = static_cast<double>(rows), n = static_cast<double>(cols);
   return 64 * (m + n) * (m + n);
 }

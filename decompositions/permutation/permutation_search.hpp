@@ -60,7 +60,7 @@ class PermutationSearch {
   /// sort, where the search does, the others with a random grouping.
   virtual Index num_starts() const { return 1; }
   /// Multiply-adds of one start on a weight of this shape, roughly.
-  virtual double cost(Index rows, Index cols) const;
+  virtual double cost(Index rows, Index cols, const SearchBudget& budget) const;
 
  private:
   /// Leaves the best grouping in the run. Why it ended, unless the budget ended it.

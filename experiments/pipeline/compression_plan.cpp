@@ -49,7 +49,7 @@ PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t
   if (part.search) {
     layer.bytes_after += part.search->stored_bytes(*part.decomposer, layer.name, layer.rows, layer.cols);
     layer.num_starts = part.search->search->num_starts();
-    layer.start_cost = part.search->search->cost(layer.rows, layer.cols);
+    layer.start_cost = part.search->search->cost(layer.rows, layer.cols, part.search->budget);
     layer.cost += part.search->cost(layer.rows, layer.cols);
   }
   if (part.needs_statistics() && layer.site == model::InputSite::none) {
