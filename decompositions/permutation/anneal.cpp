@@ -75,12 +75,12 @@ void cool(SearchRun& run, const AnnealOptions& options, AnnealState& state, cons
   }
 }
 
-/// Annealed, and downhill again.
+/// Annealed and polished.
 void anneal(SearchRun& run, const AnnealOptions& options, const RandomStream& random) {
   const auto saved = run.resume();
   AnnealState state = saved ? *saved : cold_start(run, options);
   cool(run, options, state, random);
-  settled(run, state.grouping, descend);
+  polished(run, state.grouping);
 }
 
 void expect_valid(const AnnealOptions& options) {
@@ -119,7 +119,7 @@ class AnnealSearch final : public PermutationSearch {
   AnnealOptions options_;
 };
 
-/// Assignments from the norm sort and annealing from it, each as it is alone, and the best of all polished.
+/// Annealing from the norm sort and assignments from it, each as it is alone, and the best of all polished.
 class PortfolioSearch final : public PermutationSearch {
  public:
   explicit PortfolioSearch(const AnnealOptions& options) : options_(options) { expect_valid(options); }

@@ -100,7 +100,8 @@ struct MatchingOptions {
 };
 std::unique_ptr<PermutationSearch> make_matching_search(const MatchingOptions& options);
 
-/// Annealed swaps by a heat bath, rows and columns in turn, between two descents. The temperature of an element is in
+/// Annealed swaps by a heat bath, rows and columns in turn, from where the norm sort leads downhill, then polished until no
+/// swap, no assignment and (groups of two, up to 2048 elements) no matching improves. The temperature of an element is in
 /// proportion to its energy; the factor, one for rows and one for columns, is steered so that the share of elements that
 /// move in a sweep falls linearly over the search. So no temperature is set by hand: the weights differ by orders of
 /// magnitude in where they order.
@@ -112,8 +113,8 @@ struct AnnealOptions {
   Index num_starts = 1;  ///< independent ones, of which the best is taken
 };
 std::unique_ptr<PermutationSearch> make_anneal_search(const AnnealOptions& options);
-/// The default: coordinate assignment and annealing, each as it is alone, and the better of the two polished until no
-/// swap, no assignment and (groups of two, up to 2048 elements) no matching improves it. Never worse than either alone.
+/// The default: coordinate assignment and annealing, each as it is alone, and the better of the two polished. Never worse
+/// than either alone.
 std::unique_ptr<PermutationSearch> make_portfolio_search(const AnnealOptions& options);
 
 /// A copy of the weight for a search to see: columns scaled by the roots of the damped diagonal of C where inputs count,
