@@ -100,13 +100,6 @@ class KroneckerDecomposer final : public Decomposer {
   Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
                              const LayerStatistics& statistics) const override {
     const auto s = shape_of(layer, weight.rows, weight.cols);
-    if (!needs_input_moments()) {
-      const auto svd = linalg::truncated_svd(rearrange(weight, s.left_rows, s.left_cols), s.num_terms);
-      auto factors = factors_of(svd, s);
-      Decomposition result = decomposition(svd, s, factors);
-      if (options_.keeps_norm && scale_to_norm(weight, *result.factorization, factors)) result = decomposition(svd, s, factors);
-      return result;
-    }
     const bool scales_columns = options_.weighting != Weighting::none, scales_rows = options_.weighting == Weighting::two_sided;
     const auto rows = scales_rows ? root_scales(statistics.gradient_moments, options_.gradient_damping) : std::vector<double>();
     const auto columns = scales_columns ? root_scales(statistics.input_moments, options_.damping) : std::vector<double>();
@@ -126,12 +119,13 @@ class KroneckerDecomposer final : public Decomposer {
       errors = with({});
       if (is_full()) errors = with(unscaled(statistics.gradient_moments, options_.gradient_damping, rows));
     }
-    Decomposition result = decomposition(svd, s, factors);
-    if (scales_columns) result = scaled(std::move(result), rows, columns);
-    if (options_.keeps_norm && scale_to_norm(weight, *result.factorization, factors)) {
-      result = decomposition(svd, s, factors);
-      if (scales_columns) result = scaled(std::move(result), rows, columns);
-    }
+    const auto built = [&] {
+      Decomposition of_factors = decomposition(svd, s, factors);
+      if (scales_columns) of_factors.factorization = std::make_unique<Scaled>(std::move(of_factors.factorization), inverse(rows), inverse(columns));
+      return of_factors;
+    };
+    Decomposition result = built();
+    if (options_.keeps_norm && scale_to_norm(weight, *result.factorization, factors)) result = built();
     if (!errors.empty()) {
       const auto rounds = static_cast<Index>(errors.size()) - 1;
       const bool is_cut = rounds == options_.refit;
@@ -139,11 +133,6 @@ class KroneckerDecomposer final : public Decomposer {
                             rounds > 0 ? errors[errors.size() - 2] - errors.back() : 0.0};
     }
     return result;
-  }
-
-  static Decomposition scaled(Decomposition inner, const std::vector<double>& rows, const std::vector<double>& columns) {
-    inner.factorization = std::make_unique<Scaled>(std::move(inner.factorization), inverse(rows), inverse(columns));
-    return inner;
   }
 
   /// A times |W|_F / |W^|_F; whether that is a number.

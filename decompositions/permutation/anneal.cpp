@@ -18,10 +18,9 @@ double steered(double temperature, double accepted, double wanted) {
 }
 
 /// The temperature of an element is in proportion to its energy, so that small elements order when large ones do.
-std::vector<double> temperatures(const PermutationObjective& objective, Axis axis, double relative) {
-  auto result = objective.energies(axis);
-  for (double& temperature : result) temperature *= relative;
-  return result;
+std::vector<double> temperatures(std::vector<double> energies, double relative) {
+  for (double& energy : energies) energy *= relative;
+  return energies;
 }
 
 /// So many that nine tenths of what is left of the budget are enough for them; `evaluated` at one temperature.
@@ -35,14 +34,12 @@ AnnealState cold_start(SearchRun& run, const AnnealOptions& options) {
   constexpr double acceptance = 0.5;
   AnnealState state;
   state.grouping = settled(run, run.best(), descend);
+  Index evaluated = 0;  // at one temperature
   for (const auto axis : {Axis::rows, Axis::columns}) {
     if (run.objective().group(axis) == 1) continue;
-    state.relative_temperature(axis) = temperature_for(run.moves(axis, state.grouping), run.objective().energies(axis), acceptance);
-  }
-  Index evaluated = 0;
-  for (const auto axis : {Axis::rows, Axis::columns}) {
     const Index m = run.objective().size(axis);
-    if (run.objective().group(axis) > 1) evaluated += options.num_sweeps * m * (m - 1);
+    evaluated += options.num_sweeps * m * (m - 1);
+    state.relative_temperature(axis) = temperature_for(run.moves(axis, state.grouping), run.objective().energies(axis), acceptance);
   }
   state.num_steps = temperatures_within(run.evaluations_left(), options, evaluated);
   return state;
@@ -50,6 +47,7 @@ AnnealState cold_start(SearchRun& run, const AnnealOptions& options) {
 
 /// One axis after the other as they cool. Leaves the grouping at the end, not the best one met.
 void cool(SearchRun& run, const AnnealOptions& options, AnnealState& state, const RandomStream& random) {
+  const std::vector<double> energies[] = {run.objective().energies(Axis::rows), run.objective().energies(Axis::columns)};
   const double last = static_cast<double>(std::max<Index>(state.num_steps - 1, 1));
   for (Index& step = state.next_step; step < state.num_steps;) {
     RandomStream draws = random.child(static_cast<std::uint64_t>(step));
@@ -58,7 +56,7 @@ void cool(SearchRun& run, const AnnealOptions& options, AnnealState& state, cons
       if (run.is_exhausted()) return;
       if (run.objective().group(axis) == 1) continue;
       double& relative = state.relative_temperature(axis);
-      const auto by_element = temperatures(run.objective(), axis, relative);
+      const auto by_element = temperatures(energies[axis == Axis::rows ? 0 : 1], relative);
       AxisMoves& moves = run.moves(axis, state.grouping);
       SweepCount count;
       for (Index sweep = 0; sweep < options.num_sweeps && !run.is_exhausted(); ++sweep) {

@@ -306,7 +306,13 @@ class StageRunner {
       const auto found = statistics.find({layer.block, layer.site});
       if (found == statistics.end()) return nothing;
       const auto own = gradients.find(layer.name);  // layers of a site share its inputs, not their gradients
-      found->second.gradient_moments = own == gradients.end() ? Matrix<double>() : own->second;
+      if (own == gradients.end()) {
+        found->second.gradient_moments = {};
+      } else if (layer.num_starts > 1) {  // asked for again by every start and by the decomposition
+        found->second.gradient_moments = own->second;
+      } else {
+        found->second.gradient_moments = std::move(own->second);
+      }
       return found->second;
     };
     for (const auto at : group.layers) {
