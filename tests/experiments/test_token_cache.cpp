@@ -34,8 +34,10 @@ struct Fixture {
   Fixture() { write_text(text); }
   ~Fixture() { world.barrier(); }
 
+  /// Runs an action on the root when no rank reads files any more and none reads them again before it ends.
   template <class Action>
   void on_root(Action action) {
+    world.barrier();
     if (world.is_root()) action();
     world.barrier();
   }
@@ -129,7 +131,6 @@ BOOST_AUTO_TEST_CASE(a_damaged_truncated_or_foreign_file_is_made_again) {
     on_root(damage);
     BOOST_TEST((ids_of(tokens()) == good), what);
     BOOST_TEST((read_text_file(file) == bytes), what);
-    world.barrier();
   };
   check_made_again("an id", [&] { overwrite(file, 152 + 1000, "\x01"); });
   check_made_again("the magic", [&] { overwrite(file, 0, "x"); });
