@@ -349,7 +349,7 @@ BOOST_AUTO_TEST_CASE(a_budget_stops_the_search_and_bad_input_is_refused) {
   const auto search = make_swap_descent_search();
   const auto cut = search->search("w", w.view(), {2, 4, 4}, RandomStream(1), {.max_evaluations = 100});
   BOOST_TEST((cut.convergence.reason == Convergence::Reason::max_iterations));
-  BOOST_TEST(cut.value >= cut.start_value);
+  BOOST_TEST(cut.value >= cut.start_value - 100 * std::numeric_limits<double>::epsilon());  // groups in another sequence
   BOOST_CHECK_THROW(search->search("w", w.view(), {3, 4, 4}, RandomStream(1)), ConfigError);
   BOOST_CHECK_THROW(search->search("w", w.view(), {2, 4, 9}, RandomStream(1)), ConfigError);
   const Tensor zero(DType::f32, {8, 8});
@@ -410,7 +410,7 @@ BOOST_AUTO_TEST_CASE(budgets_end_a_search_and_say_so) {
     if (search->kind() == "identity" || search->kind() == "norm-sort") continue;
     const auto cut = search->search("w", w.view(), {2, 4, 4}, RandomStream(1), {.time_limit_s = 1e-9});
     BOOST_TEST((cut.convergence.reason == Convergence::Reason::time_limit));
-    BOOST_TEST(cut.value >= cut.start_value);
+    BOOST_TEST(cut.value >= cut.start_value - 100 * std::numeric_limits<double>::epsilon());
   }
   BOOST_CHECK_THROW(make_random_search(0), ConfigError);
 }
