@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   analysis::Action chosen;
   analysis::add_list_command(app, chosen);
   analysis::add_show_command(app, chosen);
+  analysis::add_compare_command(app, chosen);
   analysis::add_table_command(app, chosen);
   analysis::add_plot_command(app, chosen);
   try {

@@ -24,7 +24,7 @@ void print(const EvalArguments& a, const eval::Protocol& protocol, const eval::E
   if (a.as_json) {
     const nlohmann::json result = {{"perplexity", e.perplexity},         {"mean_nll", e.mean_nll},
                                    {"standard_error", e.standard_error}, {"predicted_tokens", e.predicted_tokens},
-                                   {"windows", e.num_windows},           {"tokens_per_second", e.tokens_per_second()},
+                                   {"windows", e.windows.size()},           {"tokens_per_second", e.tokens_per_second()},
                                    {"precision", a.precision},           {"protocol", protocol.name()},
                                    {"model_hash", model_hash},           {"data_hash", data_hash}};
     fmt::print("{}\n", result.dump(2));
@@ -33,7 +33,7 @@ void print(const EvalArguments& a, const eval::Protocol& protocol, const eval::E
   fmt::print("perplexity        {:.4f} ± {:.4f}\n", e.perplexity, e.perplexity_standard_error());
   fmt::print("mean loss         {:.6f} ± {:.6f} nat/{}\n", e.mean_nll, e.standard_error, a.normaliser);
   fmt::print("top-1 accuracy    {:.4f}\n", e.top1_accuracy);
-  fmt::print("predicted tokens  {} in {} windows\n", e.predicted_tokens, e.num_windows);
+  fmt::print("predicted tokens  {} in {} windows\n", e.predicted_tokens, e.windows.size());
   fmt::print("speed             {:.0f} token/s ({})\n", e.tokens_per_second(), a.precision);
   fmt::print("protocol          {}\n", protocol.name());
 }

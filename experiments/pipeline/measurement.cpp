@@ -13,12 +13,14 @@ using eval::Evaluation;
 using nlohmann::json;
 
 std::string to_json(const Evaluation& e) {
+  json windows = json::array();
+  for (const auto& [weight, loss] : e.windows) windows.push_back({weight, loss});
   return json{{"mean_nll", e.mean_nll},
               {"standard_error", e.standard_error},
               {"perplexity", e.perplexity},
               {"top1_accuracy", e.top1_accuracy},
               {"predicted_tokens", e.predicted_tokens},
-              {"num_windows", e.num_windows},
+              {"windows", std::move(windows)},
               {"seconds", e.seconds}}
       .dump(2);
 }
@@ -27,9 +29,9 @@ Evaluation evaluation_from(const std::string& text) {
   const json j = json::parse(text);
   Evaluation e;
   e.mean_nll = j.at("mean_nll"), e.standard_error = j.at("standard_error"), e.perplexity = j.at("perplexity");
-  e.top1_accuracy = j.at("top1_accuracy"), e.predicted_tokens = j.at("predicted_tokens"),
-  e.num_windows = j.at("num_windows");
+  e.top1_accuracy = j.at("top1_accuracy"), e.predicted_tokens = j.at("predicted_tokens");
   e.seconds = j.at("seconds");
+  for (const auto& window : j.at("windows")) e.windows.push_back({window.at(0), window.at(1)});
   return e;
 }
 
@@ -70,29 +72,30 @@ std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communica
   return texts;
 }
 
-std::vector<Metric> metrics_of(const Evaluation& e, const EvaluationText& text, Index stage) {
+void add(Measured& measured, const Evaluation& e, const EvaluationText& text, Index stage, Index step) {
   const bool per_word = text.spec.protocol.normaliser == eval::Protocol::Normaliser::word;
   std::string protocol = text.spec.protocol.name();
   if (text.spec.max_windows > 0) protocol += fmt::format(" max_windows={}", text.spec.max_windows);
   const auto metric = [&](const char* name, double value, const char* unit,
                           std::optional<double> error = std::nullopt) {
     Metric m;
-    m.name = name, m.value = value, m.unit = unit, m.stage = stage;
+    m.name = name, m.value = value, m.unit = unit, m.stage = stage, m.step = step;
     m.dataset = text.spec.name, m.protocol = protocol, m.standard_error = error;
-    return m;
+    measured.metrics.push_back(std::move(m));
   };
-  return {metric("eval/perplexity", e.perplexity, "1", e.perplexity_standard_error()),
-          metric("eval/mean_nll", e.mean_nll, per_word ? "nat/word" : "nat/token", e.standard_error),
-          metric("eval/top1_accuracy", e.top1_accuracy, "1"),
-          metric("eval/predicted_tokens", static_cast<double>(e.predicted_tokens), "token"),
-          metric("eval/tokens_per_second", e.tokens_per_second(), "token/s")};
+  metric("eval/perplexity", e.perplexity, "1", e.perplexity_standard_error());
+  metric("eval/mean_nll", e.mean_nll, per_word ? "nat/word" : "nat/token", e.standard_error);
+  metric("eval/top1_accuracy", e.top1_accuracy, "1");
+  metric("eval/predicted_tokens", static_cast<double>(e.predicted_tokens), "token");
+  metric("eval/tokens_per_second", e.tokens_per_second(), "token/s");
+  measured.evaluations.push_back({stage, step, text.spec.name, protocol, text.data_hash, e.windows});
 }
 
 Evaluation cached_evaluation(const comm::Communicator& communicator, const std::string& store_path,
                              const std::string& model_key, const model::Transformer& model, const EvaluationText& text,
                              model::Precision precision, const std::string& what) {
   const std::string key =
-      sha256(fmt::format("evaluation 1\n{}\n{}\n{}\n{}\n{}\n", model_key, text.data_hash, text.spec.protocol.name(),
+      sha256(fmt::format("evaluation 2\n{}\n{}\n{}\n{}\n{}\n", model_key, text.data_hash, text.spec.protocol.name(),
                          text.spec.max_windows, model::to_string(precision)));
   const auto path = std::filesystem::path(store_path) / "cache" / "evaluations" / (key + ".json");
   if (const std::string found = found_in_cache(communicator, path); !found.empty()) {

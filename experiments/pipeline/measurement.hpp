@@ -6,6 +6,7 @@
 #include "experiments/pipeline/experiment_spec.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/metric.hpp"
+#include "framework/storage/run_store.hpp"
 
 namespace kronlab::experiments {
 
@@ -20,8 +21,14 @@ struct EvaluationText {
 std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communicator, const ExperimentSpec& spec,
                                              const ModelAccess& model, const std::vector<std::string>& data_hashes);
 
-/// The metrics of one evaluation: `eval/perplexity` and what belongs to it.
-std::vector<Metric> metrics_of(const eval::Evaluation& evaluation, const EvaluationText& text, Index stage);
+/// Numbers that go into the record together.
+struct Measured {
+  std::vector<Metric> metrics;
+  std::vector<storage::EvaluationRecord> evaluations;
+};
+
+/// Adds an evaluation: `eval/perplexity` and the metrics that belong to it, and the loss of each window.
+void add(Measured& measured, const eval::Evaluation& evaluation, const EvaluationText& text, Index stage, Index step);
 
 /// The evaluation of a model of known content on one text: from STORE/cache/evaluations, else done and kept there.
 /// The key holds all that determines the numbers. Collective.

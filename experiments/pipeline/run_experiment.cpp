@@ -152,17 +152,17 @@ class Job {
   }
 
   void evaluate_dense(const model::Transformer& student) {
-    std::vector<Metric> metrics = size_metrics(plan_.dense, -1);
+    Measured measured{size_metrics(plan_.dense, -1), {}};
     for (const auto& text : texts_) {
       const auto evaluation =
           cached_evaluation(communicator_, options_.store_path, dense_key(spec_, hashes_), student, text,
                             spec_.precision, fmt::format("dense model on {}", text.spec.name));
       log_info(fmt::format("dense model on {}: perplexity {:.3f} ± {:.3f}", text.spec.name, evaluation.perplexity,
                            evaluation.perplexity_standard_error()));
-      for (auto& metric : metrics_of(evaluation, text, -1)) metrics.push_back(std::move(metric));
+      add(measured, evaluation, text, -1, 0);
       comm::coordinate(communicator_, [&] { expect_baseline(text.spec, evaluation.perplexity); });
     }
-    if (record_->is_fresh()) record_->dense_evaluated(metrics);
+    if (record_->is_fresh()) record_->dense_evaluated(measured);
   }
 
   void expect_baseline(const EvaluationSpec& spec, double found) const {
@@ -202,13 +202,13 @@ class Job {
       compress(stage, ids, student);
     }
     stop_if_asked(fmt::format("{}: stopped before its training; its decompositions are kept", planned.name));
-    std::vector<Metric> metrics;
-    if (distill) metrics = train(stage, student, previous ? &*previous : teacher_ ? &*teacher_ : nullptr);
+    Measured measured;
+    if (distill) measured = train(stage, student, previous ? &*previous : teacher_ ? &*teacher_ : nullptr);
     Metric memory;
     memory.name = "memory/peak_resident", memory.unit = "B", memory.stage = static_cast<Index>(stage),
     memory.value = communicator_.max(peak_memory_bytes());
-    metrics.push_back(std::move(memory));
-    record_->stage_finished(stage, metrics, now_s() - started_s);
+    measured.metrics.push_back(std::move(memory));
+    record_->stage_finished(stage, measured, now_s() - started_s);
   }
 
   /// Long work between two checkpoints goes on; where it ends, all ranks stop if a signal asked any of them to.
@@ -219,7 +219,7 @@ class Job {
   void compress(std::size_t stage, const std::vector<std::int32_t>& ids, model::Transformer& student) {
     const auto& planned = plan_.stages[stage];
     std::vector<LayerOutcome> outcomes;
-    std::vector<Metric> metrics = size_metrics(planned.after, static_cast<Index>(stage));
+    Measured measured{size_metrics(planned.after, static_cast<Index>(stage)), {}};
     if (!planned.layers.empty()) {
       log_info(fmt::format("{}: {} layers by {}", planned.name, planned.layers.size(), planned.method));
       std::optional<StatisticsCache> cache;  // of the dense model only: later stages see another one
@@ -227,14 +227,14 @@ class Job {
       const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr, searches_folder(record_->folder(), stage)};
       outcomes = compress_stage(communicator_, input, student);
       expect_planned_size(student, planned.after);
-      evaluate(stage, 0, planned.name, student, metrics);
+      evaluate(stage, 0, planned.name, student, measured);
     }
     const auto factors = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? factors_of(student) : Factors(); });
-    record_->stage_compressed(stage, planned, outcomes, metrics, factors);
+    record_->stage_compressed(stage, planned, outcomes, measured, factors);
   }
 
   /// Trains the student and evaluates it; what was trained so far is written beside the stage's factors.
-  std::vector<Metric> train(std::size_t stage, model::Transformer& student, const model::Transformer* teacher) {
+  Measured train(std::size_t stage, model::Transformer& student, const model::Transformer* teacher) {
     const auto& planned = plan_.stages[stage];
     const auto random = RandomStream(spec_.seed).child("distill").child(static_cast<std::uint64_t>(stage));
     TrainingText text(communicator_, *spec_.training_text, access_, options_.store_path, hashes_.distillation, random.child("text"));
@@ -252,23 +252,21 @@ class Job {
       const auto earlier = stage > 0 ? values_path(record_->folder(), stage - 1) : std::filesystem::path();
       write_trained(student, outcome.trained, earlier, values_path(record_->folder(), stage).string());
     });
-    std::vector<Metric> metrics(1);
-    metrics[0].name = "distill/seconds", metrics[0].unit = "s", metrics[0].stage = static_cast<Index>(stage), metrics[0].step = outcome.num_steps,
-    metrics[0].value = outcome.seconds;
-    evaluate(stage, outcome.num_steps, planned.name + ", distilled", student, metrics);
-    return metrics;
+    Metric time;
+    time.name = "distill/seconds", time.unit = "s", time.stage = static_cast<Index>(stage), time.step = outcome.num_steps,
+    time.value = outcome.seconds;
+    Measured measured{{std::move(time)}, {}};
+    evaluate(stage, outcome.num_steps, planned.name + ", distilled", student, measured);
+    return measured;
   }
 
-  void evaluate(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, std::vector<Metric>& metrics) {
+  void evaluate(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, Measured& measured) {
     for (const auto& text : texts_) {
       const auto evaluation = eval::evaluate(communicator_, student, text.text, text.spec.protocol, text.spec.max_windows, spec_.precision,
                                              fmt::format("{} on {}", what, text.spec.name));
       log_info(fmt::format("{} on {}: perplexity {:.3f} ± {:.3f}", what, text.spec.name, evaluation.perplexity,
                            evaluation.perplexity_standard_error()));
-      for (auto& metric : metrics_of(evaluation, text, static_cast<Index>(stage))) {
-        metric.step = step;
-        metrics.push_back(std::move(metric));
-      }
+      add(measured, evaluation, text, static_cast<Index>(stage), step);
     }
   }
 

@@ -59,6 +59,24 @@ void write_arrays(const std::string& path, std::size_t stage, const std::vector<
   file.close();
 }
 
+/// The losses of windows, for paired tests: one group for each evaluation.
+void write_evaluations(ArrayFile& file, const std::vector<storage::EvaluationRecord>& evaluations) {
+  for (std::size_t e = 0; e < evaluations.size(); ++e) {
+    const auto& [stage, step, dataset, protocol, data_hash, windows] = evaluations[e];
+    const storage::Attributes of{{"axes", "window"}, {"stage", std::to_string(stage)}, {"step", std::to_string(step)},
+                                 {"dataset", dataset}, {"protocol", protocol}, {"text SHA-256", data_hash}};
+    std::vector<double> weights, losses;
+    for (const auto& window : windows) weights.push_back(window.weight), losses.push_back(window.loss);
+    const auto write = [&](const char* name, const std::vector<double>& values, const char* unit) {
+      auto attributes = of;
+      attributes["unit"] = unit;
+      file.write_vector(fmt::format("evaluations/{}/{}", e, name), values, attributes);
+    };
+    write("weight", weights, "token, or 1 where windows are averaged");
+    write("loss", losses, "nat");
+  }
+}
+
 /// Copies every array of one file into another.
 void copy_arrays(const std::string& from, ArrayFile& to) {
   const storage::ArrayReader reader(from);
@@ -71,6 +89,11 @@ void copy_arrays(const std::string& from, ArrayFile& to) {
       to.write(name, shape, std::span<const double>(reader.read_f64(name)), attributes);
     }
   }
+}
+
+void record_all(storage::RunStore& store, const Measured& measured) {
+  for (const auto& metric : measured.metrics) store.record(metric);
+  for (const auto& evaluation : measured.evaluations) store.record_evaluation(evaluation);
 }
 
 storage::LayerRecord record_of(std::size_t stage, const PlannedLayer& layer, const LayerOutcome& outcome) {
@@ -146,9 +169,9 @@ void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
   });
 }
 
-void RunRecord::dense_evaluated(const std::vector<Metric>& metrics) {
+void RunRecord::dense_evaluated(const Measured& measured) {
   on_root([&](storage::RunStore& store) {
-    for (const auto& metric : metrics) store.record(metric);
+    record_all(store, measured);
     store.flush();
   });
 }
@@ -158,14 +181,14 @@ void RunRecord::stage_started(std::size_t stage, const std::string& name) {
 }
 
 void RunRecord::stage_compressed(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
-                                 const std::vector<Metric>& metrics, const Factors& factors) {
+                                 const Measured& measured, const Factors& factors) {
   on_root([&](storage::RunStore& store) {
     fs::create_directories(stage_folder(folder_, stage));
     write_factors(factors_path(folder_, stage).string(), factors);
     write_arrays((stage_folder(folder_, stage) / "arrays.h5").string(), stage, outcomes);
     for (std::size_t i = 0; i < outcomes.size(); ++i)
       store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
-    for (const auto& metric : metrics) store.record(metric);
+    record_all(store, measured);
     store.record_artifact(fs::relative(factors_path(folder_, stage), folder_).string(), "factors");
     store.flush();
     write_file_atomically((stage_folder(folder_, stage) / "COMPRESSED").string(), "");
@@ -188,9 +211,9 @@ void RunRecord::forget_steps_after(std::size_t stage, Index step) {
   on_root([&](storage::RunStore& store) { store.forget_steps_after(static_cast<Index>(stage), step); });
 }
 
-void RunRecord::stage_finished(std::size_t stage, const std::vector<Metric>& metrics, double seconds) {
+void RunRecord::stage_finished(std::size_t stage, const Measured& measured, double seconds) {
   on_root([&](storage::RunStore& store) {
-    for (const auto& metric : metrics) store.record(metric);
+    record_all(store, measured);
     Metric time;
     time.name = "time/stage", time.unit = "s", time.stage = static_cast<Index>(stage), time.value = seconds;
     store.record(time);
@@ -208,7 +231,9 @@ void RunRecord::finish() {
     for (std::size_t stage = 0; stage < num_finished_; ++stage)
       copy_arrays((stage_folder(folder_, stage) / "arrays.h5").string(), file);
     file.write_text("config.toml", read_text_file((store.folder() / "config.toml").string()));
-    file.write_metrics(storage::RunReader(store.folder()).metrics());
+    const storage::RunReader run(store.folder());
+    file.write_metrics(run.metrics());
+    write_evaluations(file, run.evaluations());
     file.close();
     store.record_artifact("arrays.h5", "arrays");
     store.set_state(storage::RunState::done);

@@ -7,6 +7,7 @@
 #include "experiments/pipeline/compression_plan.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/layer_outcome.hpp"
+#include "experiments/pipeline/measurement.hpp"
 #include "experiments/pipeline/run_experiment.hpp"
 #include "framework/storage/run_store.hpp"
 
@@ -35,17 +36,17 @@ class RunRecord {
   /// Nothing was recorded yet, not even the dense model.
   bool is_fresh() const { return is_fresh_; }
 
-  void dense_evaluated(const std::vector<Metric>& metrics);
+  void dense_evaluated(const Measured& measured);
   void stage_started(std::size_t stage, const std::string& name);
   /// Writes what the stage's decompositions left, then the numbers.
   void stage_compressed(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
-                        const std::vector<Metric>& metrics, const Factors& factors);
+                        const Measured& measured, const Factors& factors);
   /// Numbers of a training.
   void record(const std::vector<Metric>& metrics);
   void flush();
   void forget_steps_after(std::size_t stage, Index step);
   /// Writes the numbers and marks the stage as done.
-  void stage_finished(std::size_t stage, const std::vector<Metric>& metrics, double seconds);
+  void stage_finished(std::size_t stage, const Measured& measured, double seconds);
   /// Writes arrays.h5 of the whole run and marks it done.
   void finish();
   /// Not collective and never throws: root notes why the run ended.

@@ -65,30 +65,22 @@ void score_batch(const model::Transformer& model, const TokenisedText& text, std
 /// Mean over tokens (or windows) and its standard error, windows as clusters.
 void summarise(std::span<const Window> windows, const WindowSums& sums, const Protocol& protocol, Index num_words,
                Evaluation& result) {
-  const auto count = static_cast<double>(windows.size());
-  double total = 0, correct = 0, weight = 0, mean_of_means = 0;
+  double correct = 0;
   for (std::size_t w = 0; w < windows.size(); ++w) {
-    total += sums.nll[w];
     correct += sums.correct[w];
-    weight += static_cast<double>(windows[w].num_scored);
-    mean_of_means += sums.nll[w] / static_cast<double>(windows[w].num_scored) / count;
+    result.predicted_tokens += windows[w].num_scored;
   }
+  const auto num_tokens = static_cast<double>(result.predicted_tokens);
   const bool by_window = protocol.average == Protocol::Average::windows;
-  const double mean = by_window ? mean_of_means : total / weight;
-  double squares = 0;
+  const double scale = protocol.normaliser == Protocol::Normaliser::word ? num_tokens / static_cast<double>(num_words) : 1.0;
   for (std::size_t w = 0; w < windows.size(); ++w) {
     const auto n = static_cast<double>(windows[w].num_scored);
-    const double deviation = by_window ? (sums.nll[w] / n - mean) / count : (sums.nll[w] - mean * n) / weight;
-    squares += deviation * deviation;
+    result.windows.push_back(by_window ? WindowLoss{1.0, sums.nll[w] / n} : WindowLoss{n, sums.nll[w] * scale});
   }
-  const double scale =
-      protocol.normaliser == Protocol::Normaliser::word ? weight / static_cast<double>(num_words) : 1.0;
-  result.mean_nll = mean * scale;
-  result.standard_error = count > 1 ? std::sqrt(squares * count / (count - 1)) * scale : 0.0;
+  const auto loss = mean_loss(result.windows);
+  result.mean_nll = loss.mean, result.standard_error = loss.standard_error;
   result.perplexity = std::exp(result.mean_nll);
-  result.top1_accuracy = correct / weight;
-  result.predicted_tokens = static_cast<Index>(weight);
-  result.num_windows = static_cast<Index>(windows.size());
+  result.top1_accuracy = correct / num_tokens;
 }
 
 void expect_usable(const TokenisedText& text, const model::ModelConfig& config, const Protocol& protocol,

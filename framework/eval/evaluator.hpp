@@ -3,7 +3,9 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "framework/base/window_loss.hpp"
 #include "framework/comm/communicator.hpp"
 #include "framework/eval/protocol.hpp"
 #include "framework/model/transformer.hpp"
@@ -24,8 +26,8 @@ struct Evaluation {
   double perplexity = 0.0;        ///< exp(mean_nll)
   double top1_accuracy = 0.0;     ///< share of predicted tokens that were the most likely
   Index predicted_tokens = 0;
-  Index num_windows = 0;
   double seconds = 0.0;
+  std::vector<WindowLoss> windows;  ///< of mean_nll, in the sequence of the text
   double tokens_per_second() const { return seconds > 0 ? static_cast<double>(predicted_tokens) / seconds : 0.0; }
   double perplexity_standard_error() const { return perplexity * standard_error; }
 };

@@ -83,6 +83,24 @@ CREATE TABLE artifact (
   sha256 TEXT NOT NULL,
   recorded_at TEXT NOT NULL
 ) STRICT;
+)sql",
+                                                                        R"sql(
+CREATE TABLE evaluation (
+  id INTEGER PRIMARY KEY,
+  stage INTEGER NOT NULL REFERENCES stage (stage) ON DELETE CASCADE,
+  step INTEGER NOT NULL,
+  dataset TEXT NOT NULL,
+  protocol TEXT NOT NULL,
+  data_sha256 TEXT NOT NULL
+) STRICT;
+CREATE INDEX evaluation_by_stage ON evaluation (stage, step);
+CREATE TABLE window_loss (
+  evaluation INTEGER NOT NULL REFERENCES evaluation (id) ON DELETE CASCADE,
+  window INTEGER NOT NULL,
+  weight REAL NOT NULL,
+  loss REAL,
+  PRIMARY KEY (evaluation, window)
+) STRICT, WITHOUT ROWID;
 )sql"};
 
 void migrate(SQLite::Database& database, int from) {

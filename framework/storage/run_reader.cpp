@@ -211,6 +211,26 @@ std::vector<Metric> RunReader::metrics(const std::string& prefix) const {
   return all;
 }
 
+std::vector<EvaluationRecord> RunReader::evaluations() const {
+  if (state_->version < 2) return {};
+  const char* sql =
+      "SELECT id, stage, step, dataset, protocol, data_sha256, weight, loss FROM evaluation "
+      "LEFT JOIN window_loss ON evaluation = id ORDER BY id, window";
+  std::vector<EvaluationRecord> all;
+  std::int64_t last = 0;
+  state_->rows(sql, [&](SQLite::Statement& row) {
+    const std::int64_t id = row.getColumn(0).getInt64();
+    if (all.empty() || id != last) {
+      all.push_back({row.getColumn(1).getInt64(), row.getColumn(2).getInt64(), row.getColumn(3).getString(),
+                     row.getColumn(4).getString(), row.getColumn(5).getString(), {}});
+    }
+    last = id;
+    if (!row.getColumn(6).isNull()) all.back().windows.push_back({row.getColumn(6).getDouble(), number_or_nan(row.getColumn(7))});
+    return true;
+  });
+  return all;
+}
+
 std::vector<ArtifactRecord> RunReader::artifacts() const {
   return state_->rows("SELECT path, kind, bytes, sha256 FROM artifact ORDER BY path", [](SQLite::Statement& row) {
     return ArtifactRecord{row.getColumn(0).getString(), row.getColumn(1).getString(), row.getColumn(2).getInt64(),

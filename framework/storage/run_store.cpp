@@ -165,6 +165,29 @@ void insert_layers(SQLite::Database& database, const std::vector<LayerRecord>& l
   }
 }
 
+void insert_evaluations(SQLite::Database& database, const std::vector<EvaluationRecord>& evaluations) {
+  SQLite::Statement parent(database, "INSERT INTO evaluation (stage, step, dataset, protocol, data_sha256) VALUES (?, ?, ?, ?, ?)");
+  SQLite::Statement child(database, "INSERT INTO window_loss (evaluation, window, weight, loss) VALUES (?, ?, ?, ?)");
+  for (const auto& evaluation : evaluations) {
+    parent.bind(1, evaluation.stage);
+    parent.bind(2, evaluation.step);
+    parent.bind(3, evaluation.dataset);
+    parent.bind(4, evaluation.protocol);
+    parent.bind(5, evaluation.data_sha256);
+    parent.exec();
+    parent.reset();
+    const std::int64_t id = database.getLastInsertRowid();
+    for (std::size_t w = 0; w < evaluation.windows.size(); ++w) {
+      child.bind(1, id);
+      child.bind(2, static_cast<std::int64_t>(w));
+      child.bind(3, evaluation.windows[w].weight);
+      child.bind(4, evaluation.windows[w].loss);
+      child.exec();
+      child.reset();
+    }
+  }
+}
+
 /// Whether `path` stays inside the folder it is relative to.
 bool is_inside(const fs::path& path) {
   if (path.empty() || path.is_absolute()) return false;
@@ -190,6 +213,7 @@ struct RunStore::State {
   std::set<Index> started;
   std::vector<Metric> metrics;
   std::vector<LayerRecord> layers;
+  std::vector<EvaluationRecord> evaluations;
   double patience_s = 60.0;
   std::size_t next_batch = batch_size;
   bool is_claimed = true;  ///< the database names this process as its writer
@@ -213,11 +237,13 @@ struct RunStore::State {
     SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
     insert_metrics(database, metrics);
     insert_layers(database, layers);
+    insert_evaluations(database, evaluations);
     execute(database, "UPDATE run SET updated_at = ?", utc_now());
     also();
     transaction.commit();
     metrics.clear();
     layers.clear();
+    evaluations.clear();
     next_batch = batch_size;
   }
 
@@ -228,16 +254,17 @@ struct RunStore::State {
 
   /// A batch that a reader holds up waits for the next one; any other failure is told.
   void commit_full_batch() {
-    if (metrics.size() + layers.size() < next_batch) return;
-    next_batch = metrics.size() + layers.size() + batch_size;
+    if (num_kept() < next_batch) return;
+    next_batch = num_kept() + batch_size;
     try {
       commit(record_patience_ms, [] {});
     } catch (const SQLite::Exception& error) {
       if (error.getErrorCode() != SQLITE_BUSY) throw database_error(path, error);
-      log_warning(fmt::format("another program holds '{}'; {} records wait in memory", path.string(),
-                              metrics.size() + layers.size()));
+      log_warning(fmt::format("another program holds '{}'; {} records wait in memory", path.string(), num_kept()));
     }
   }
+
+  std::size_t num_kept() const { return metrics.size() + layers.size() + evaluations.size(); }
 
   void expect_started(Index stage, const std::string& what) const {
     KRONLAB_EXPECTS(started.contains(stage), "{} is of stage {}, which was not started", what, stage);
@@ -249,12 +276,11 @@ RunStore::RunStore(RunStore&&) noexcept = default;
 RunStore& RunStore::operator=(RunStore&&) noexcept = default;
 
 RunStore::~RunStore() {
-  if (!state_ || (!state_->is_claimed && state_->metrics.empty() && state_->layers.empty())) return;
+  if (!state_ || (!state_->is_claimed && state_->num_kept() == 0)) return;
   try {
     state_->commit_patiently([&] { execute(state_->database, "UPDATE run SET writer = ''"); });
   } catch (const std::exception& error) {
-    log_warning(fmt::format("{} records of run {} are lost: {}", state_->metrics.size() + state_->layers.size(),
-                            state_->id, error.what()));
+    log_warning(fmt::format("{} records of run {} are lost: {}", state_->num_kept(), state_->id, error.what()));
   }
 }
 
@@ -311,14 +337,20 @@ void RunStore::forget_stages_from(Index first) {
     if (first > -1) return;
     execute(database, "DELETE FROM metric");
     execute(database, "DELETE FROM layer");
+    execute(database, "DELETE FROM evaluation");
     execute(database, "UPDATE stage SET started_at = NULL, finished_at = NULL, seconds = NULL WHERE stage = -1");
   });
   std::erase_if(state_->started, [&](Index stage) { return stage >= 0 && stage >= first; });
 }
 
 void RunStore::forget_steps_after(Index stage, Index step) {
-  std::erase_if(state_->metrics, [&](const Metric& metric) { return metric.stage == stage && metric.step > step; });
-  state_->commit_patiently([&] { execute(state_->database, "DELETE FROM metric WHERE stage = ? AND step > ?", stage, step); });
+  const auto is_later = [&](const auto& record) { return record.stage == stage && record.step > step; };
+  std::erase_if(state_->metrics, is_later);
+  std::erase_if(state_->evaluations, is_later);
+  state_->commit_patiently([&] {
+    execute(state_->database, "DELETE FROM metric WHERE stage = ? AND step > ?", stage, step);
+    execute(state_->database, "DELETE FROM evaluation WHERE stage = ? AND step > ?", stage, step);
+  });
 }
 
 const std::string& RunStore::id() const { return state_->id; }
@@ -371,6 +403,12 @@ void RunStore::record_layer(const LayerRecord& layer) {
   KRONLAB_EXPECTS(!layer.layer.empty(), "a layer without a name");
   state_->expect_started(layer.stage, fmt::format("layer '{}'", layer.layer));
   state_->layers.push_back(layer);
+  state_->commit_full_batch();
+}
+
+void RunStore::record_evaluation(const EvaluationRecord& evaluation) {
+  state_->expect_started(evaluation.stage, fmt::format("an evaluation on '{}'", evaluation.dataset));
+  state_->evaluations.push_back(evaluation);
   state_->commit_full_batch();
 }
 

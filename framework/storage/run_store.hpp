@@ -9,6 +9,7 @@
 
 #include "framework/base/metric.hpp"
 #include "framework/base/types.hpp"
+#include "framework/base/window_loss.hpp"
 
 namespace kronlab::storage {
 
@@ -16,7 +17,7 @@ namespace kronlab::storage {
 using NamedTexts = std::vector<std::pair<std::string, std::string>>;
 
 /// The schema that this program writes; it reads this one and older ones (`PRAGMA user_version`).
-inline constexpr int run_schema_version = 1;
+inline constexpr int run_schema_version = 2;
 
 /// What a run is, known before its first step.
 struct RunDescription {
@@ -56,6 +57,16 @@ struct LayerRecord {
   std::string convergence;  ///< how the iteration ended, in words
 };
 
+/// The losses of a text's windows: what a paired test of two models needs.
+struct EvaluationRecord {
+  Index stage = -1;
+  Index step = 0;
+  std::string dataset;
+  std::string protocol;
+  std::string data_sha256;  ///< of the text's file
+  std::vector<WindowLoss> windows;
+};
+
 /// The writer of one run: STORE/runs/RUN_ID/ with run.sqlite, config.toml, log/, checkpoints/ (arrays.h5: ArrayFile).
 ///
 /// Root rank only: one writer per run. RUN_ID = 20261124T051300Z-1f2e3d4c-slug sorts by time and needs no counter.
@@ -89,7 +100,7 @@ class RunStore final : public MetricSink {
 
   /// Removes everything recorded of stage `first` and later ones (stages, layers, metrics), before they are done again.
   void forget_stages_from(Index first);
-  /// Removes the metrics of a stage whose step is above `step`, before those steps are done again.
+  /// Removes the metrics and evaluations of a stage whose step is above `step`, before those steps are done again.
   void forget_steps_after(Index stage, Index step);
 
   /// Keeps the metric; every 256th writes the batch; where a reader holds the database for more than a second, the
@@ -99,6 +110,8 @@ class RunStore final : public MetricSink {
   void record(const Metric& metric) override;
   /// Written with the next batch. A layer that is recorded twice in a stage replaces itself.
   void record_layer(const LayerRecord& layer);
+  /// Written with the next batch.
+  void record_evaluation(const EvaluationRecord& evaluation);
   /// A finished file inside the run's folder: `path` relative to it; bytes and SHA-256 are computed here.
   /// Flushes; a path that is recorded again replaces itself.
   /// @pre the path stays inside the folder. @throws StorageError if it cannot be read

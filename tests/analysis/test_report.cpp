@@ -361,4 +361,37 @@ BOOST_AUTO_TEST_CASE(the_store_comes_from_the_environment) {
   BOOST_TEST(output.has(id));
 }
 
+BOOST_AUTO_TEST_CASE(compare_shows_settings_results_and_a_paired_test) {
+  const Store store;
+  const auto run_of = [&](const std::string& label, const std::string& terms, const std::vector<double>& losses, const std::string& hash = "a") {
+    auto description = labelled(label, terms);
+    description.config_toml = "[experiment]\nname = \"x\"\n[[stage]]\ndecompose = { kind = \"kronecker\", num_terms = " + terms + " }\n";
+    const std::string id = finished_run(store.path, description, 31.5);
+    auto run = RunStore::open(store.path, id);
+    EvaluationRecord evaluation{0, 0, "prose", short_protocol, hash, {}};
+    for (const double loss : losses) evaluation.windows.push_back({10, 100 + loss});
+    run.record_evaluation(evaluation);
+    evaluation.step = 0, evaluation.protocol = other_protocol;
+    if (terms == "1") run.record_evaluation(evaluation);
+    run.set_state(RunState::done);
+    return id;
+  };
+  const std::string a = run_of("one", "1", {1, 2, 3}), b = run_of("four", "4", {3, 5, 7}), c = run_of("elsewhere", "4", {1, 1, 1}, "b");
+  const Output text = store.report("compare " + a + " " + b + " " + c);
+  BOOST_TEST(text.exit_code == 0);
+  // differences 2, 3, 4 in 10 tokens each: 0.3 ± 0.0577, t = 3 sqrt(3), p = 1 - t / sqrt(2 + t^2)
+  for (const char* words : {"stage.0.decompose.num_terms", "+0.3000 ± 0.0577", "+34.99 %", "5.2", "0.035", "[3] - [1]", "the texts differ"}) {
+    BOOST_TEST(text.has(words));
+  }
+  const Json json = Json::parse(store.report("compare --json " + a + " " + b + " " + c).out);
+  BOOST_REQUIRE(json["settings"].size() == 1u);
+  BOOST_TEST((json["settings"][0]["values"] == Json{"1", "4", "4"}));
+  BOOST_REQUIRE(json["paired_tests"].size() == 2u);  // the other protocol is of one run only
+  BOOST_TEST(json["paired_tests"][0]["windows"] == 3);
+  BOOST_TEST(json["paired_tests"][0]["difference"].get<double>() == 0.3, boost::test_tools::tolerance(1e-12));
+  BOOST_TEST(json["paired_tests"][1]["problem"] == "the texts differ");
+  BOOST_TEST(store.report("compare " + a + " " + a).has("The configurations are the same"));
+  BOOST_TEST(store.report("compare " + a).exit_code == 2);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

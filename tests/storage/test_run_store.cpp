@@ -272,6 +272,66 @@ BOOST_AUTO_TEST_CASE(artifacts_carry_size_and_hash) {
   }
 }
 
+EvaluationRecord sample_evaluation(Index stage, Index step = 0) {
+  return {stage, step, "prose", "token-perplexity window=8", "abc", {{7, 21.5}, {7, std::numeric_limits<double>::quiet_NaN()}, {3, 0.125}}};
+}
+
+BOOST_AUTO_TEST_CASE(reads_back_the_losses_of_windows) {
+  const TemporaryFolder store;
+  auto run = RunStore::create(store.path(), sample_description());
+  run.stage_started(0, "mlp");
+  for (const auto& [stage, step] : {std::pair<Index, Index>(-1, 0), {0, 0}, {0, 5}}) run.record_evaluation(sample_evaluation(stage, step));
+  run.record_evaluation({0, 7, "empty", "p", "", {}});
+  BOOST_CHECK_THROW(run.record_evaluation(sample_evaluation(1)), ContractError);
+  run.flush();
+  const RunReader reader(run.folder());
+  const auto found = reader.evaluations();
+  BOOST_REQUIRE(found.size() == 4u);
+  BOOST_TEST(found[2].stage == 0);
+  BOOST_TEST(found[2].step == 5);
+  BOOST_TEST(found[2].dataset == "prose");
+  BOOST_TEST(found[2].protocol == "token-perplexity window=8");
+  BOOST_TEST(found[2].data_sha256 == "abc");
+  BOOST_REQUIRE(found[2].windows.size() == 3u);
+  BOOST_TEST((found[2].windows[0] == WindowLoss{7, 21.5}));
+  BOOST_TEST(std::isnan(found[2].windows[1].loss));
+  BOOST_TEST((found[2].windows[2] == WindowLoss{3, 0.125}));
+  BOOST_TEST(found[3].windows.empty());
+  run.record_evaluation(sample_evaluation(0, 6));  // not written yet
+  run.forget_steps_after(0, 4);
+  BOOST_TEST(reader.evaluations().size() == 2u);
+  run.forget_stages_from(0);
+  BOOST_TEST(reader.evaluations().size() == 1u);
+  run.forget_stages_from(-1);
+  BOOST_TEST(reader.evaluations().empty());
+  SQLite::Database database((run.folder() / "run.sqlite").string());
+  BOOST_TEST(database.execAndGet("SELECT count(*) FROM window_loss").getInt() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_record_of_schema_1_is_read_and_goes_on) {
+  const TemporaryFolder store;
+  std::string id;
+  {
+    auto run = RunStore::create(store.path(), sample_description());
+    id = run.id();
+    run.record(sample_metric("eval/perplexity", 29.5, -1));
+    run.flush();
+    SQLite::Database old((run.folder() / "run.sqlite").string(), SQLite::OPEN_READWRITE);  // what version 1 did not have
+    old.exec("DROP TABLE window_loss; DROP TABLE evaluation; PRAGMA user_version = 1");
+  }
+  const auto folder = store.path() / "runs" / id;
+  BOOST_TEST(RunReader(folder).schema_version() == 1);
+  BOOST_TEST(RunReader(folder).evaluations().empty());
+  BOOST_TEST(RunReader(folder).metrics().size() == 1u);
+  auto run = RunStore::open(store.path(), id);
+  run.record_evaluation(sample_evaluation(-1));
+  run.flush();
+  const RunReader reader(folder);
+  BOOST_TEST(reader.schema_version() == run_schema_version);
+  BOOST_TEST(reader.metrics().size() == 1u);
+  BOOST_TEST(reader.evaluations().size() == 1u);
+}
+
 BOOST_AUTO_TEST_CASE(refuses_a_newer_schema_with_its_number) {
   const TemporaryFolder store;
   std::string id;
