@@ -1,15 +1,12 @@
 #include "decompositions/permutation/configured_search.hpp"
 
 namespace kronlab::decompositions {
-namespace {
 
-GroupingProblem problem_of(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) {
+GroupingProblem grouping_problem_of(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) {
   const auto problem = decomposer.grouping_problem(layer, rows, cols);
   if (!problem) throw ConfigError(fmt::format("`{}`: '{}' gains nothing from a permutation: leave out permute", layer, decomposer.kind()));
   return *problem;
 }
-
-}  // namespace
 
 SearchResult ConfiguredSearch::find(const Decomposer& decomposer, const std::string& layer, ConstTensorView weight,
                                     const LayerStatistics& statistics, const RandomStream& random) const {
@@ -22,14 +19,14 @@ SearchResult ConfiguredSearch::find(const Decomposer& decomposer, const std::str
 
 SearchResult ConfiguredSearch::find_from(Index start, const Decomposer& decomposer, const std::string& layer, ConstTensorView weight,
                                          const LayerStatistics& statistics, const RandomStream& random, SearchStateStore* store) const {
-  const auto problem = problem_of(decomposer, layer, weight.rows, weight.cols);
+  const auto problem = grouping_problem_of(decomposer, layer, weight.rows, weight.cols);
   const Tensor seen = weighted(layer, weight, weighting, statistics, damping);
   return search->search(layer, seen.view(), problem, random, budget, store, start);
 }
 
 Index ConfiguredSearch::stored_bytes(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) const {
-  const auto problem = problem_of(decomposer, layer, rows, cols);
-  if (search->kind() == "identity") return 0;
+  const auto problem = grouping_problem_of(decomposer, layer, rows, cols);
+  if (search->kind() == "identity" || absorbs) return 0;
   return 4 * ((problem.right_rows > 1 ? rows : 0) + (problem.right_cols > 1 ? cols : 0));
 }
 

@@ -10,6 +10,7 @@ struct ConfiguredSearch {
   Weighting weighting = Weighting::none;  ///< of what the search sees
   Damping damping;  ///< of the moments that it sees
   SearchBudget budget;
+  bool absorbs = false;  ///< orders only axes whose order is free in the model, so that nothing is stored or gathered
 
   bool needs_input_moments() const { return weighting != Weighting::none; }
   GradientMoments needed_gradient_moments() const {
@@ -28,5 +29,8 @@ struct ConfiguredSearch {
   /// Multiply-adds of all starts, roughly.
   double cost(Index rows, Index cols) const;
 };
+
+/// The problem that a permutation solves for this decomposer. @throws ConfigError if it gains nothing from one
+GroupingProblem grouping_problem_of(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols);
 
 }  // namespace kronlab::decompositions

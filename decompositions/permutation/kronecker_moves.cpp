@@ -362,9 +362,14 @@ void KroneckerMoves::update_own(Index owner_group) {
   }
 }
 
-void KroneckerMoves::changed(Index first_group, Index second_group) {
-  update_own(first_group);
-  if (second_group != first_group) update_own(second_group);
+void KroneckerMoves::swapped(Index element, Index other) {
+  const Index first = place_of(element) % num_groups(), second = place_of(other) % num_groups();
+  update_own(first);
+  if (second != first) update_own(second);
+}
+
+void KroneckerMoves::reassigned(Index /*position*/) {
+  for (Index g = 0; g < num_groups(); ++g) update_own(g);
 }
 
 std::span<const float> KroneckerMoves::gains(Index i) {

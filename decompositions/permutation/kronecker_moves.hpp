@@ -45,7 +45,8 @@ class KroneckerMoves : public AxisMoves {
   /// H_uv(i, j), and its row i, u != v; the row is valid until the next call.
   virtual float entry(Index u, Index v, Index i, Index j) const = 0;
   virtual const float* row(Index u, Index v, Index i) = 0;
-  void changed(Index first_group, Index second_group) final;
+  void swapped(Index element, Index other) final;
+  void reassigned(Index position) final;
   void update_own(Index group);
   /// 2 Σ_(w != position) H_(position, w)(i, x_w) for the members x_w of every group.
   void crossings(Index i, Index position, float* crossing);

@@ -31,7 +31,7 @@ void AxisMoves::swap(Index element, Index place) {
   const Index from = place_of(element), other = element_at(place);
   std::swap(members_[static_cast<std::size_t>(from)], members_[static_cast<std::size_t>(place)]);
   std::swap(places_[static_cast<std::size_t>(element)], places_[static_cast<std::size_t>(other)]);
-  changed(from % num_groups(), place % num_groups());
+  swapped(element, other);
 }
 
 void AxisMoves::reassign(Index position, std::span<const Index> elements) {
@@ -40,7 +40,7 @@ void AxisMoves::reassign(Index position, std::span<const Index> elements) {
     members_[static_cast<std::size_t>(position * num_groups() + g)] = static_cast<std::int32_t>(element);
     places_[static_cast<std::size_t>(element)] = static_cast<std::int32_t>(position * num_groups() + g);
   }
-  for (Index g = 0; g < num_groups(); ++g) changed(g, g);
+  reassigned(position);
 }
 
 Grouping identity_grouping(const PermutationObjective& objective) {

@@ -63,8 +63,10 @@ class AxisMoves {
   const std::int32_t* members(Index position) const { return members_.data() + position * num_groups(); }
 
  private:
-  /// Elements of these two groups changed.
-  virtual void changed(Index first_group, Index second_group) = 0;
+  /// Two elements have changed places.
+  virtual void swapped(Index element, Index other) = 0;
+  /// The elements at one position have.
+  virtual void reassigned(Index position) = 0;
 
   Index group_;
   std::vector<std::int32_t> members_;  ///< by place

@@ -33,16 +33,6 @@ std::vector<Index> unless_identity(const std::vector<Index>& order) {
   return {};
 }
 
-/// Second moments of reordered elements; of one row, only the diagonal. Empty stays empty.
-Matrix<double> reordered(const Matrix<double>& moments, const std::vector<Index>& order) {
-  Matrix<double> result(moments.rows(), moments.cols());
-  for (Index i = 0; i < moments.rows(); ++i) {
-    const Index from = moments.rows() == 1 ? 0 : order[static_cast<std::size_t>(i)];
-    for (Index j = 0; j < moments.cols(); ++j) result(i, j) = moments(from, order[static_cast<std::size_t>(j)]);
-  }
-  return result;
-}
-
 void expect_moments(const std::string& layer, const char* whose, const Matrix<double>& moments, Index n) {
   if (moments.cols() != n || (moments.rows() != n && moments.rows() != 1)) {
     throw DataError(fmt::format(
@@ -69,6 +59,22 @@ Tensor permuted_copy(ConstTensorView weight, const SearchResult& found) {
 
 }  // namespace
 
+void expect_finite(const std::string& layer, const Matrix<double>& weight) {
+  for (Index i = 0; i < weight.size(); ++i) {
+    if (!std::isfinite(weight.data()[i]))
+      throw DataError(fmt::format("layer `{}`: weight {} is {}, expected a finite number", layer, i, weight.data()[i]));
+  }
+}
+
+Matrix<double> reordered(const Matrix<double>& moments, const std::vector<Index>& order) {
+  Matrix<double> result(moments.rows(), moments.cols());
+  for (Index i = 0; i < moments.rows(); ++i) {
+    const Index from = moments.rows() == 1 ? 0 : order[static_cast<std::size_t>(i)];
+    for (Index j = 0; j < moments.cols(); ++j) result(i, j) = moments(from, order[static_cast<std::size_t>(j)]);
+  }
+  return result;
+}
+
 void keep_best(SearchResult& best, SearchResult other) {
   const Index evaluated = best.evaluated + other.evaluated, accepted = best.accepted + other.accepted;
   if (other.value > best.value) best = std::move(other);
@@ -87,26 +93,28 @@ SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView
     throw ConfigError(fmt::format("{}: {} terms for `{}`, expected 1 to {}", kind(), terms, layer, m2 * n2));
   }
   const auto w = to_matrix<double>(weight);
-  for (Index i = 0; i < w.size(); ++i) {
-    if (!std::isfinite(w.data()[i]))
-      throw DataError(fmt::format("layer `{}`: weight {} is {}, expected a finite number", layer, i, w.data()[i]));
-  }
+  expect_finite(layer, w);
   const KroneckerObjective objective(w, problem);
-  SearchKeeper keeper(store, fmt::format("{} of {}, {} x {}, energy {:a}, blocks {}x{}, {} terms", kind(), layer, weight.rows, weight.cols,
-                                         objective.energy(), m2, n2, terms));
+  return search(fmt::format("{}, {} x {}, energy {:a}, blocks {}x{}, {} terms", layer, weight.rows, weight.cols, objective.energy(), m2, n2, terms),
+                objective, random, budget, store, start);
+}
+
+SearchResult PermutationSearch::search(const std::string& problem, const PermutationObjective& objective, const RandomStream& random,
+                                       const SearchBudget& budget, SearchStateStore* store, Index start) const {
+  SearchKeeper keeper(store, fmt::format("{} of {}", kind(), problem));
   if (const auto found = keeper.result(); found && is_grouping_of(objective, {found->rows, found->columns})) return *found;
   const RandomStream of_start = start == 0 ? random : random.child(static_cast<std::uint64_t>(start));
   std::optional<Grouping> first;
   if (start % 2 == 1) {
     RandomStream orders = of_start.child("start");
-    auto rows = orders.permutation(weight.rows);
-    first = Grouping{std::move(rows), orders.permutation(weight.cols)};
+    auto rows = orders.permutation(objective.size(Axis::rows));
+    first = Grouping{std::move(rows), orders.permutation(objective.size(Axis::columns))};
   }
   SearchRun run(objective, budget, keeper, std::move(first));
   const auto reason = do_search(run, of_start);
   SearchResult result = run.result(reason);
-  result.rows = canonical(result.rows, m2);
-  result.columns = canonical(result.columns, n2);
+  result.rows = canonical(result.rows, objective.group(Axis::rows));
+  result.columns = canonical(result.columns, objective.group(Axis::columns));
   result.value = objective.value({result.rows, result.columns});
   keeper.save(result);
   return result;

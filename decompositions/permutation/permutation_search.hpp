@@ -55,6 +55,9 @@ class PermutationSearch {
   SearchResult search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
                       const RandomStream& random, const SearchBudget& budget = {}, SearchStateStore* store = nullptr,
                       Index start = 0) const;
+  /// The same for any objective; `problem` says what it is, and with the store that it is the same one.
+  SearchResult search(const std::string& problem, const PermutationObjective& objective, const RandomStream& random,
+                      const SearchBudget& budget = {}, SearchStateStore* store = nullptr, Index start = 0) const;
   virtual std::string_view kind() const = 0;
   /// Searches from independent starts; the best of their results is meant. Those with an even number begin with the norm
   /// sort, where the search does, the others with a random grouping.
@@ -123,6 +126,12 @@ std::unique_ptr<PermutationSearch> make_portfolio_search(const AnnealOptions& op
 /// @throws DataError naming `layer` if the moments are missing, of another shape or not finite
 Tensor weighted(const std::string& layer, ConstTensorView weight, Weighting weighting,
                 const LayerStatistics& statistics, const Damping& damping = {});
+
+/// @throws DataError naming `layer` at the first number that is not finite
+void expect_finite(const std::string& layer, const Matrix<double>& weight);
+
+/// Second moments of elements in another order; of one row, only the diagonal. Empty stays empty.
+Matrix<double> reordered(const Matrix<double>& moments, const std::vector<Index>& order);
 
 /// The weight rearranged as found, decomposed, and put back: Permuted(inner). An axis that stays as it is costs no
 /// bytes. Errors are those of the weight itself.
