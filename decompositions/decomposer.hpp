@@ -18,6 +18,8 @@ struct LayerStatistics {
   Matrix<double> input_moments;     ///< C = X^T X / tokens: [in, in]; empty if not gathered
   Matrix<double> gradient_moments;  ///< S of the loss gradient in the outputs: [out, out], or its diagonal [1, out];
                                     ///< empty if not gathered
+  Matrix<double> reference_moments;  ///< X'^T X / tokens, X' the inputs before anything was compressed: [in, in]; empty if
+                                     ///< the inputs are those, or were not gathered
   Index num_tokens = 0;
 };
 

@@ -70,6 +70,7 @@ std::unique_ptr<Decomposer> sum(const StrictTable& t) {
   for (const auto& table : t.tables("parts")) {
     SumPart part{decomposer_from(table), {}};
     if (const auto permute = table.find_table("permute")) part.search = search_from(*permute);
+    if (part.search && part.search->absorbs) t.fail("parts", "a part of a sum cannot absorb its permutation: the other parts have the weight's own order");
     options.parts.push_back(std::move(part));
   }
   return at_place(t, [&] { return make_sum_decomposer(std::move(options)); });
@@ -138,6 +139,7 @@ ConfiguredSearch search_from(const StrictTable& table) {
   result.weighting = weighting_from(table);
   result.damping.inputs = table.number("damping", result.damping.inputs, {.least = 0.0});
   result.damping.gradient = table.number("gradient_damping", result.damping.gradient, {.least = 0.0});
+  result.absorbs = table.flag("absorb", false);
   result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
   result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
   return result;

@@ -36,6 +36,9 @@ class Calibration {
   Calibration(const comm::Communicator& communicator, const model::Transformer& model,
               const std::vector<std::int32_t>& ids, Index window, model::Precision precision);
 
+  /// From the next block on also runs the text through `reference`, whose blocks so far were the same: statistics then
+  /// have `reference_moments`. A second call changes nothing. Collective; the reference must outlive this.
+  void follow(const model::Transformer& reference);
   /// Runs blocks up to `last` (exclusive), and gathers the inputs of the sites on the way. Collective.
   SiteStatistics run_to(const model::Transformer& model, Index last, const SiteOwners& owners);
   /// The same for one block, but the stream stays before it: for a block that will be run again when it is compressed.
@@ -48,6 +51,10 @@ class Calibration {
 
  private:
   class Sums;
+  /// A block's inputs of one window, by site.
+  using Inputs = std::map<Site, Tensor>;
+  TensorView window_of(Tensor& stream, Index window, bool is_copied, Tensor& copy) const;
+  Inputs run_reference(Index block, Index window, const SiteOwners& owners, bool keeps_stream);
   void run_block(const model::Transformer& model, Index block, const SiteOwners& owners, Sums& sums, bool keeps_stream);
 
   const comm::Communicator& communicator_;
@@ -55,6 +62,8 @@ class Calibration {
   comm::Range share_;
   model::Workspace workspace_;
   Tensor stream_;  ///< [windows of this rank * window, width]
+  const model::Transformer* reference_ = nullptr;
+  Tensor reference_stream_;
   Index next_block_ = 0;
 };
 

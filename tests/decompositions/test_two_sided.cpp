@@ -163,7 +163,8 @@ BOOST_AUTO_TEST_CASE(factors_and_errors_are_those_of_a_slow_reference) {
     const Tensor w = random_tensor({m, n}, RandomStream(6));
     const auto wide = to_matrix<double>(w.view());
     const auto statistics = both_moments(m, n, 8);
-    const auto& [c, s, tokens] = statistics;
+    const auto& c = statistics.input_moments;
+    const auto& s = statistics.gradient_moments;
     for (const auto& [damping, gradient_damping] : {std::pair{0.0, 0.0}, {0.01, 0.1}}) {
       const auto found = decomposed(two_sided(4, damping, gradient_damping), w, statistics);
       const auto expected = slow_two_sided(wide, damped(s, gradient_damping), damped(c, damping), 4);
@@ -243,7 +244,8 @@ BOOST_AUTO_TEST_CASE(missing_misshapen_and_broken_moments_are_data_errors_that_n
     BOOST_CHECK_THROW(decomposed(two_sided(2, 1e-3, 0.1, kind), w, statistics), DataError);
     return message_of([&] { decomposed(two_sided(2, 1e-3, 0.1, kind), w, statistics); });
   };
-  const auto& [c, s, tokens] = good;
+  const auto& c = good.input_moments;
+  const auto& s = good.gradient_moments;
   const auto full = GradientMoments::full, diagonal = GradientMoments::diagonal;
   for (const auto kind : {full, diagonal}) {
     BOOST_TEST(message(c, {}, kind) == "layer `h.0`: 'whitened-svd' needs second moments of the gradient in the layer's "

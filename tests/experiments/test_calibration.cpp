@@ -33,28 +33,35 @@ struct Fixture {
   }();
 };
 
-/// X^T X / tokens of one site, window after window, in plain loops.
-Matrix<double> reference(const Fixture& f, const Site& site) {
-  Matrix<double> sum;
+/// The inputs of one site in one window: [window, width].
+Matrix<double> input_of(const Fixture& f, const model::Transformer& model, const Site& site, Index w) {
+  Matrix<double> found;
   model::Workspace workspace(model::Precision::fp32);
+  Tensor stream = Tensor::uninitialised(DType::f32, {window, model.config().width});
+  model.embed(std::span(f.ids).subspan(static_cast<std::size_t>(w * window), window), window, stream.view());
+  for (Index block = 0; block <= site.block; ++block) {
+    model.run_block(block, window, stream.view(), workspace, [&](Index at, InputSite where, ConstTensorView input) {
+      if (at == site.block && where == site.site) found = to_matrix<double>(input);
+    });
+  }
+  return found;
+}
+
+/// X'^T X / tokens of one site, window after window, in plain loops; X' are the inputs in another model.
+Matrix<double> reference(const Fixture& f, const Site& site, const model::Transformer& other) {
+  Matrix<double> sum;
   for (Index w = 0; w < num_windows; ++w) {
-    Tensor stream = Tensor::uninitialised(DType::f32, {window, f.model.config().width});
-    f.model.embed(std::span(f.ids).subspan(static_cast<std::size_t>(w * window), window), window, stream.view());
-    for (Index block = 0; block <= site.block; ++block) {
-      f.model.run_block(block, window, stream.view(), workspace, [&](Index at, InputSite where, ConstTensorView input) {
-        if (at != site.block || where != site.site) return;
-        if (sum.size() == 0) sum = Matrix<double>(input.cols, input.cols);
-        const auto x = to_matrix<double>(input);
-        for (Index t = 0; t < x.rows(); ++t) {
-          for (Index i = 0; i < x.cols(); ++i) {
-            for (Index j = 0; j < x.cols(); ++j) sum(i, j) += x(t, i) * x(t, j) / (num_windows * window);
-          }
-        }
-      });
+    const auto x = input_of(f, f.model, site, w), before = input_of(f, other, site, w);
+    if (sum.size() == 0) sum = Matrix<double>(x.cols(), x.cols());
+    for (Index t = 0; t < x.rows(); ++t) {
+      for (Index i = 0; i < x.cols(); ++i) {
+        for (Index j = 0; j < x.cols(); ++j) sum(i, j) += before(t, i) * x(t, j) / (num_windows * window);
+      }
     }
   }
   return sum;
 }
+Matrix<double> reference(const Fixture& f, const Site& site) { return reference(f, site, f.model); }
 
 double largest_difference(const Matrix<double>& a, const Matrix<double>& b) {
   BOOST_TEST_REQUIRE(a.size() == b.size());
@@ -108,6 +115,39 @@ BOOST_FIXTURE_TEST_CASE(observing_leaves_the_stream_where_it_was, Fixture) {
   if (!world.is_root()) return;
   BOOST_TEST(largest_difference(seen.at(site).input_moments, expected.at(site).input_moments) == 0.0);
   BOOST_TEST(largest_difference(after.at(later).input_moments, expected.at(later).input_moments) == 0.0);
+}
+
+/// The model with another first MLP.
+model::Transformer changed(const Fixture& f) {
+  auto other = f.model.share();
+  auto weight = other.layer("layers.0.mlp.up_proj")->to_dense();
+  for (auto& value : weight.values<float>()) value *= 2;
+  other.replace_layer("layers.0.mlp.up_proj", std::make_shared<linalg::DenseOperator>(std::move(weight)));
+  return other;
+}
+
+BOOST_FIXTURE_TEST_CASE(a_model_that_is_followed_gives_moments_between_its_inputs_and_the_others, Fixture) {
+  const comm::Communicator world(MPI_COMM_WORLD);
+  const comm::Communicator alone = world.split(world.rank());
+  const auto other = changed(*this);
+  const Site first{0, InputSite::mlp}, later{2, InputSite::mlp_hidden};
+  const auto gather = [&](const comm::Communicator& communicator) {
+    Calibration calibration(communicator, model, ids, window, model::Precision::fp32);
+    calibration.follow(other);
+    auto statistics = calibration.observe(model, {{first, {0}}});
+    calibration.follow(other);
+    statistics.merge(calibration.run_to(model, 3, {{later, {0}}}));
+    return statistics;
+  };
+  const auto together = gather(world), by_itself = gather(alone);
+  if (!world.is_root()) return;
+  const double tolerance = 112 * 2.3e-16 * 20;
+  for (const auto& site : {first, later}) {
+    BOOST_TEST(largest_difference(together.at(site).input_moments, reference(*this, site)) < tolerance);
+    BOOST_TEST(largest_difference(together.at(site).reference_moments, reference(*this, site, other)) < tolerance);
+    BOOST_TEST(largest_difference(together.at(site).reference_moments, by_itself.at(site).reference_moments) == 0.0);
+  }
+  BOOST_TEST(largest_difference(reference(*this, later), reference(*this, later, other)) > 1e-3);
 }
 
 BOOST_FIXTURE_TEST_CASE(the_cache_gives_back_the_bits_that_were_saved_and_refuses_a_damaged_file, Fixture) {
