@@ -1,11 +1,14 @@
 #include "experiments/pipeline/compress_stage.hpp"
 
 #include <algorithm>
+#include <list>
 #include <numeric>
 #include <set>
 #include <utility>
 
+#include "decompositions/matched_weight.hpp"
 #include "experiments/pipeline/gradient_calibration.hpp"
+#include "experiments/pipeline/hidden_units.hpp"
 #include "experiments/pipeline/layer_tasks.hpp"
 #include "experiments/pipeline/search_store.hpp"
 #include "framework/base/progress.hpp"
@@ -55,6 +58,8 @@ struct Group {
   Index last_block = -1;
 };
 
+using GradientMomentsByLayer = std::map<std::string, Matrix<double>>;
+
 /// Everything that one stage needs while it runs.
 class StageRunner {
  public:
@@ -67,16 +72,21 @@ class StageRunner {
         found_(student.share()),
         outcomes_(planned_.size()) {}
 
-  std::vector<LayerOutcome> run() {
+  StageOutcome run() {
     const auto groups = groups_of_layers();
-    const double started_s = now_s();
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      const auto& group = groups[g];
+    std::vector<LayerTasks> tasks;
+    for (const auto& group : groups) {
       std::vector<const PlannedLayer*> layers;
       for (const auto at : group.layers) layers.push_back(&planned_[at]);
-      const LayerTasks tasks(layers, communicator_.size());
-      auto statistics = statistics_of(group, tasks);
-      decompose(group, tasks, statistics, gradient_moments_of(group, tasks));
+      tasks.emplace_back(layers, communicator_.size());
+    }
+    // Small groups, one for each site: the backward passes are done once for all of them.
+    auto of_all = is_sequential() ? gradient_moments_of(groups, tasks) : GradientMomentsByLayer();
+    const double started_s = now_s();
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      auto statistics = statistics_of(groups[g], tasks[g]);
+      auto gradients = is_sequential() ? taken(of_all, groups[g]) : gradient_moments_of(std::span(groups).subspan(g, 1), std::span(tasks).subspan(g, 1));
+      decompose(groups[g], tasks[g], statistics, std::move(gradients));
       if (groups.size() > 1) {
         const double elapsed_s = now_s() - started_s;
         log_info(fmt::format(
@@ -84,7 +94,7 @@ class StageRunner {
             format_duration(elapsed_s / static_cast<double>(g + 1) * static_cast<double>(groups.size() - g - 1))));
       }
     }
-    return std::move(outcomes_);
+    return {std::move(outcomes_), std::move(moved_)};
   }
 
  private:
@@ -104,7 +114,9 @@ class StageRunner {
       const bool is_new_site = has_statistics(layer) && !sites.contains({layer.block, layer.site});
       const Index more = (is_new_site ? 8 * layer.cols * layer.cols : 0) + 8 * layer.gradient_moments;
       const bool is_new_block = !groups.empty() && has_statistics(layer) && layer.block != groups.back().last_block;
-      if (groups.empty() || (is_new_block && (is_sequential() || bytes + more > budget))) {
+      // Layers of one site see the same inputs; those of the next see what these have become.
+      const bool is_next_site = is_sequential() && is_new_site;
+      if (groups.empty() || is_next_site || (is_new_block && bytes + more > budget)) {
         groups.push_back({{}, layer.block});
         bytes = 0;
       }
@@ -116,11 +128,23 @@ class StageRunner {
     return groups;
   }
 
-  std::vector<int> ranks_at_work(const PlannedLayer& layer, std::vector<int> with_tasks) const {
-    if (!layer.is_distributed) return with_tasks;
-    std::vector<int> all(static_cast<std::size_t>(communicator_.size()));
-    std::iota(all.begin(), all.end(), 0);
-    return all;
+  /// Ranks that need what is known of a layer of the group, one that decomposes it first.
+  std::vector<int> ranks_at_work(const Group& group, const LayerTasks& tasks, std::size_t i) const {
+    const auto& layer = planned_[group.layers[i]];
+    std::vector<int> ranks = tasks.ranks_of(i);
+    if (layer.is_distributed) {
+      ranks.resize(static_cast<std::size_t>(communicator_.size()));
+      std::iota(ranks.begin(), ranks.end(), 0);
+    } else if (layer.is_absorbed) {
+      if (const int searching = tasks.owner(first_with_units_of(group, i)); searching != ranks.front()) ranks.push_back(searching);
+    }
+    return ranks;
+  }
+
+  /// The layer whose rank searches the order of the hidden units that layer i of the group shares.
+  std::size_t first_with_units_of(const Group& group, std::size_t i) const {
+    const auto shares = [&](std::size_t at) { return planned_[at].is_absorbed && planned_[at].block == planned_[group.layers[i]].block; };
+    return static_cast<std::size_t>(std::ranges::find_if(group.layers, shares) - group.layers.begin());
   }
 
   SiteOwners owners_of(const Group& group, const LayerTasks& tasks) const {
@@ -129,7 +153,7 @@ class StageRunner {
       const auto& layer = planned_[group.layers[i]];
       if (!has_statistics(layer)) continue;
       auto& ranks = owners[{layer.block, layer.site}];
-      for (const int rank : ranks_at_work(layer, tasks.ranks_of(i))) {
+      for (const int rank : ranks_at_work(group, tasks, i)) {
         if (std::ranges::find(ranks, rank) == ranks.end()) ranks.push_back(rank);
       }
     }
@@ -146,19 +170,30 @@ class StageRunner {
     return statistics;
   }
 
-  /// Moments of the loss gradient, by layer, of the model as this stage found it (with sequential calibration: as it is now).
-  std::map<std::string, Matrix<double>> gradient_moments_of(const Group& group, const LayerTasks& tasks) {
+  /// What a group's layers own of all moments.
+  GradientMomentsByLayer taken(GradientMomentsByLayer& all, const Group& group) const {
+    GradientMomentsByLayer own;
+    for (const auto at : group.layers) {
+      if (auto found = all.extract(planned_[at].name)) own.insert(std::move(found));
+    }
+    return own;
+  }
+
+  /// Moments of the loss gradient, by layer, of the model as this stage found it.
+  GradientMomentsByLayer gradient_moments_of(std::span<const Group> groups, std::span<const LayerTasks> tasks) {
     std::map<std::string, GradientRequest> wanted;
-    for (std::size_t i = 0; i < group.layers.size(); ++i) {
-      const auto& layer = planned_[group.layers[i]];
-      const auto kind = stage_.parts[layer.part].gradient_moments();
-      if (kind == decompositions::GradientMoments::none) continue;
-      wanted[layer.name] = {layer.block, kind, ranks_at_work(layer, tasks.ranks_of(i))};
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      for (std::size_t i = 0; i < groups[g].layers.size(); ++i) {
+        const auto& layer = planned_[groups[g].layers[i]];
+        const auto kind = stage_.parts[layer.part].gradient_moments();
+        if (kind == decompositions::GradientMoments::none) continue;
+        wanted[layer.name] = {layer.block, kind, ranks_at_work(groups[g], tasks[g], i)};
+      }
     }
     if (wanted.empty()) return {};
     const auto& calibration = *input_.spec.calibration;
     const std::vector<std::int32_t> ids(input_.calibration_ids.begin(), input_.calibration_ids.begin() + calibration.gradient_tokens);
-    return gradient_moments(communicator_, is_sequential() ? student_ : found_, ids, calibration.text.window, input_.spec.precision, wanted,
+    return gradient_moments(communicator_, found_, ids, calibration.text.window, input_.spec.precision, wanted,
                             fmt::format("{}: loss gradients of {} layers from {} tokens, window", stage_.name, wanted.size(), ids.size()));
   }
 
@@ -199,6 +234,7 @@ class StageRunner {
     const Site head{-1, model::InputSite::head};
     in_blocks.erase(head);
     const Index last = owners.contains(head) ? student_.config().num_blocks : in_blocks.rbegin()->first.block + 1;
+    if (calibration.match_outputs) calibration_->follow(found_);
     Progress progress(fmt::format("{}: statistics of {} sites from {} tokens, block", stage_.name, owners.size(),
                                   calibration_->num_tokens()),
                       last);
@@ -216,6 +252,12 @@ class StageRunner {
     return statistics;
   }
 
+  /// What is decomposed: the layer's weight, or the one that has its former outputs on the inputs of now.
+  Tensor weight_for(const PlannedLayer& place, const LayerStatistics& statistics) const {
+    Tensor weight = weight_at(student_, place);
+    return statistics.reference_moments.size() == 0 ? std::move(weight) : decompositions::matched_weight(weight.view(), statistics, input_.spec.calibration->match_damping);
+  }
+
   /// One start of a layer's permutation search, from where a killed run left it.
   SearchResult search(const PlannedLayer& place, const Tensor& weight, const LayerStatistics& statistics, Index start) const {
     const auto& part = stage_.parts[place.part];
@@ -230,12 +272,15 @@ class StageRunner {
 
   LayerOutcome decompose_one(const PlannedLayer& place, const LayerStatistics& statistics, std::optional<SearchResult> found) const {
     const double started_s = now_s();
-    const Tensor weight = weight_at(student_, place);
+    const Tensor weight = weight_for(place, statistics);
     LayerOutcome outcome;
     outcome.name = place.name;
     decompositions::Decomposition result;
     const auto& part = stage_.parts[place.part];
-    if (part.search) {
+    if (place.is_absorbed) {
+      outcome.search = std::move(found);
+      result = part.decomposer->decompose(place.name, weight.view(), statistics);
+    } else if (part.search) {
       outcome.search = found ? std::move(found) : search(place, weight, statistics, 0);
       result = decompose_permuted(*part.decomposer, *outcome.search, place.name, weight.view(), statistics);
     } else {
@@ -263,7 +308,7 @@ class StageRunner {
       for (const auto task : shared) {
         if (!is_own(task)) continue;
         const auto& place = planned_[group.layers[tasks.all()[task].layer]];
-        own[task] = search(place, weight_at(student_, place), statistics_for(place), tasks.all()[task].start);
+        own[task] = search(place, weight_for(place, statistics_for(place)), statistics_for(place), tasks.all()[task].start);
         progress.update(static_cast<Index>(own.size()), place.name);
       }
     });
@@ -277,11 +322,84 @@ class StageRunner {
     return found;
   }
 
+  /// Searches the order of hidden units that layers of the group share, each block's on one rank, and puts the student's
+  /// units and what is known of them in that order. Results by layer of the group. Collective.
+  std::map<std::size_t, SearchResult> absorb(const Group& group, const LayerTasks& tasks, const StatisticsOf& statistics_for, SiteStatistics& statistics,
+                                             GradientMomentsByLayer& gradients) {
+    std::vector<std::vector<std::size_t>> units;  // by block: layers of the group
+    for (std::size_t i = 0; i < group.layers.size(); ++i) {
+      if (!planned_[group.layers[i]].is_absorbed) continue;
+      if (first_with_units_of(group, i) == i) units.emplace_back();
+      units.back().push_back(i);
+    }
+    std::map<std::size_t, SearchResult> found, own;  // own: by the first layer
+    if (units.empty()) return found;
+    comm::coordinate(communicator_, [&] {
+      const auto is_own = [&](const auto& layers) { return tasks.owner(layers.front()) == communicator_.rank(); };
+      Progress progress(fmt::format("{}: orders of hidden units on rank 0 of {}", stage_.name, communicator_.size()),
+                        static_cast<Index>(std::ranges::count_if(units, is_own)));
+      for (const auto& layers : units) {
+        if (!is_own(layers)) continue;
+        own[layers.front()] = search_hidden_order(group, layers, statistics_for);
+        progress.update(static_cast<Index>(own.size()));
+      }
+    });
+    for (const auto& layers : units) {
+      const int rank = tasks.owner(layers.front());
+      const auto text = communicator_.broadcast(rank == communicator_.rank() ? decompositions::serialise(own.at(layers.front())) : "", rank);
+      const auto result = decompositions::deserialise_search_result(text);
+      const Index block = planned_[group.layers[layers.front()]].block;
+      for (auto& name : move_hidden_units(student_, block, result.rows)) moved_.push_back(std::move(name));
+      if (const auto hidden = statistics.find({block, model::InputSite::mlp_hidden}); hidden != statistics.end())
+        hidden->second.input_moments = decompositions::reordered(hidden->second.input_moments, result.rows);
+      for (const auto i : layers) {
+        const auto& layer = planned_[group.layers[i]];
+        const bool is_before = hidden_axis(layer) == decompositions::Axis::rows;
+        if (const auto moments = gradients.find(layer.name); is_before && moments != gradients.end())
+          moments->second = decompositions::reordered(moments->second, result.rows);
+        found[i] = of_layer(result, layer, i == layers.front());
+      }
+    }
+    return found;
+  }
+
+  SearchResult search_hidden_order(const Group& group, const std::vector<std::size_t>& layers, const StatisticsOf& statistics_for) const {
+    std::vector<LayerStatistics> known;  // the same site's, with each layer's gradient
+    known.reserve(layers.size());
+    std::vector<HiddenWeight> weights;
+    for (const auto i : layers) {
+      const auto& layer = planned_[group.layers[i]];
+      const auto& all = statistics_for(layer);
+      known.emplace_back().num_tokens = all.num_tokens;
+      if (all.input_moments.size() > 0) known.back().input_moments = to_matrix<double>(all.input_moments.view());
+      if (all.gradient_moments.size() > 0) known.back().gradient_moments = to_matrix<double>(all.gradient_moments.view());
+      weights.push_back({&layer, stage_.parts[layer.part].decomposer.get(), weight_at(student_, layer), &known.back()});
+    }
+    const auto& first = *weights.front().layer;
+    std::list<SearchStateFile> files;
+    const auto store_of = [&](Index start) -> decompositions::SearchStateStore* {
+      if (input_.search_folder.empty()) return nullptr;
+      return &files.emplace_back(input_.search_folder / fmt::format("block-{}-hidden-{}.json", first.block, start));
+    };
+    const auto random = RandomStream(input_.spec.seed).child("permutation").child(static_cast<std::uint64_t>(input_.stage)).child(first.name).child("hidden");
+    return find_hidden_order(*stage_.parts[first.part].search, weights, random, store_of);
+  }
+
+  /// What is recorded of a layer: the order is of its rows or of its columns; the search is the first layer's.
+  static SearchResult of_layer(const SearchResult& shared, const PlannedLayer& layer, bool is_first) {
+    SearchResult result = shared;
+    if (!is_first) result.curve.clear(), result.evaluated = result.accepted = 0;
+    result.columns.resize(static_cast<std::size_t>(hidden_axis(layer) == decompositions::Axis::rows ? layer.cols : layer.rows));
+    std::iota(result.columns.begin(), result.columns.end(), Index{0});
+    if (hidden_axis(layer) == decompositions::Axis::columns) std::swap(result.rows, result.columns);
+    return result;
+  }
+
   /// A weight that all ranks decompose together: each takes its rows. Collective.
   LayerOutcome decompose_together(const PlannedLayer& place, const LayerStatistics& statistics) const {
     const double started_s = now_s();
     const auto rows = comm::block_range(place.rows, communicator_.rank(), communicator_.size());
-    const Tensor weight = comm::coordinate(communicator_, [&] { return weight_at(student_, place); });
+    const Tensor weight = comm::coordinate(communicator_, [&] { return weight_for(place, statistics); });
     LayerOutcome outcome;
     outcome.name = place.name;
     fill(outcome, stage_.parts[place.part].decomposer->decompose(
@@ -300,7 +418,7 @@ class StageRunner {
   }
 
   void decompose(const Group& group, const LayerTasks& tasks, SiteStatistics& statistics,
-                 std::map<std::string, Matrix<double>> gradients) {
+                 GradientMomentsByLayer gradients) {
     const LayerStatistics nothing;
     const StatisticsOf statistics_for = [&](const PlannedLayer& layer) -> const LayerStatistics& {
       const auto found = statistics.find({layer.block, layer.site});
@@ -308,7 +426,7 @@ class StageRunner {
       const auto own = gradients.find(layer.name);  // layers of a site share its inputs, not their gradients
       if (own == gradients.end()) {
         found->second.gradient_moments = {};
-      } else if (layer.num_starts > 1) {  // asked for again by every start and by the decomposition
+      } else if (layer.num_starts > 1 || layer.is_absorbed) {  // asked for again by every start and by the decomposition
         found->second.gradient_moments = own->second;
       } else {
         found->second.gradient_moments = std::move(own->second);
@@ -320,7 +438,8 @@ class StageRunner {
       log_info(fmt::format("{}: {} on all {} rank(s) together", stage_.name, planned_[at].name, communicator_.size()));
       outcomes_[at] = decompose_together(planned_[at], statistics_for(planned_[at]));
     }
-    const auto searched = search_from_many_starts(group, tasks, statistics_for);
+    auto searched = search_from_many_starts(group, tasks, statistics_for);
+    searched.merge(absorb(group, tasks, statistics_for, statistics, gradients));
     comm::coordinate(communicator_, [&] {
       std::vector<std::size_t> own;
       for (std::size_t i = 0; i < group.layers.size(); ++i) {
@@ -350,6 +469,7 @@ class StageRunner {
   const StageSpec& stage_;
   model::Transformer found_;  ///< the student before the stage; shares its weights
   std::vector<LayerOutcome> outcomes_;
+  std::vector<std::string> moved_;  ///< tensors beside the layers that went with hidden units
   std::unique_ptr<Calibration> calibration_;
 };
 
@@ -365,8 +485,7 @@ void install(model::Transformer& student, const PlannedLayer& place, const Facto
   student.replace_layer(place.layer, decompositions::make_factorization(std::move(whole)));
 }
 
-std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input,
-                                         model::Transformer& student) {
+StageOutcome compress_stage(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student) {
   return StageRunner(communicator, input, student).run();
 }
 

@@ -23,13 +23,19 @@ struct StageInput {
   std::filesystem::path search_folder;     ///< keeps permutation searches over a kill; empty: not kept
 };
 
+/// What became of a stage's layers, in the plan's sequence, and which tensors beside them moved (biases of hidden units
+/// that were put in another order).
+struct StageOutcome {
+  std::vector<LayerOutcome> layers;
+  std::vector<std::string> moved_tensors;
+};
+
 /// Statistics, permutation search and decomposition of a stage's layers, group of blocks after group of blocks; each
 /// layer on the rank that owns it (partitioned by estimated cost), further starts of its permutation search on others
-/// too, or, above parallel.distribute_above, on all ranks together; the results on all ranks and in the student. The outcomes are in the plan's sequence. All but times is
-/// bit-equal for any number of ranks, but for what all ranks decompose together. Collective.
+/// too, or, above parallel.distribute_above, on all ranks together; the results on all ranks and in the student. All but
+/// times is bit-equal for any number of ranks, but for what all ranks decompose together. Collective.
 /// @throws CollectiveError as Decomposer::decompose
-std::vector<LayerOutcome> compress_stage(const comm::Communicator& communicator, const StageInput& input,
-                                         model::Transformer& student);
+StageOutcome compress_stage(const comm::Communicator& communicator, const StageInput& input, model::Transformer& student);
 
 /// Puts a decomposed weight into a layer, or into a factor of a layer that is decomposed already.
 void install(model::Transformer& student, const PlannedLayer& place, const decompositions::FactorizationParts& parts);

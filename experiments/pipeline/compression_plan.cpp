@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "experiments/pipeline/hidden_units.hpp"
 #include "experiments/pipeline/layer_pattern.hpp"
 #include "framework/base/hash.hpp"
 
@@ -176,6 +177,7 @@ CompressionPlan CompressionPlan::make(const ExperimentSpec& spec, const model::M
     std::ranges::stable_sort(planned_stage.layers, {}, [&](const PlannedLayer& layer) {
       return std::ranges::find(names, layer.name) - names.begin();
     });
+    plan_absorption(spec, stage, plan.config, planned_stage.layers);
     if (stage.distill) {
       planned_stage.method += (stage.parts.empty() ? "" : ", ") + std::string("distilled");
       const bool has_factors = !planned_stage.layers.empty() || std::ranges::any_of(plan.stages, [](const auto& earlier) { return !earlier.layers.empty(); });

@@ -24,6 +24,7 @@ struct PlannedLayer {
   double cost = 0.0;            ///< multiply-adds of decomposition and searches, roughly
   Index num_starts = 1;         ///< of its permutation search
   double start_cost = 0.0;      ///< multiply-adds of one of them
+  bool is_absorbed = false;     ///< its search is one with its partners': see hidden_units.hpp
   bool is_distributed = false;  ///< larger than parallel.distribute_above: decomposed by all ranks together
 };
 

@@ -79,7 +79,7 @@ PartSpec part_from(const StrictTable& table, bool has_calibration) {
   spec.method = spec.decomposer->kind();
   if (const auto permute = table.find_table("permute")) {
     spec.search = decompositions::search_from(*permute);
-    spec.method = fmt::format("permuted({})", spec.method);
+    spec.method = fmt::format("{}({})", spec.search->absorbs ? "absorbed" : "permuted", spec.method);
   }
   if (spec.needs_statistics() && !has_calibration) {
     table.fail("decompose",
@@ -201,6 +201,9 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
       CalibrationSpec own;
       own.text = text_from(*calibration, folder);
       own.sequential = calibration->flag("sequential", own.sequential);
+      own.match_outputs = calibration->flag("match_outputs", own.match_outputs);
+      if (own.match_outputs && !own.sequential) calibration->fail("match_outputs", "needs sequential = true: else the inputs do not change");
+      own.match_damping = calibration->number("match_damping", own.match_damping, {.least = 0.0});
       own.memory_mb = calibration->integer("memory_mb", own.memory_mb, {.least = 1});
       own.gradient_tokens = calibration->integer("gradient_tokens", own.text.tokens, {.least = own.text.window, .most = own.text.tokens});
       spec.calibration = std::move(own);

@@ -39,6 +39,8 @@ struct TextSpec {
 struct CalibrationSpec {
   TextSpec text;
   bool sequential = false;  ///< later layers see the inputs that compressed earlier ones produce
+  bool match_outputs = false;  ///< each is fitted to the outputs that it had in the model as the stage found it
+  double match_damping = 1e-3;  ///< of matched_weight
   Index memory_mb = 1024;   ///< statistics that a rank may hold at one time
   Index gradient_tokens = 0;  ///< the first ones, for moments of the loss gradient
 };

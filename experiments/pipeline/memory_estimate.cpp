@@ -40,19 +40,20 @@ Index evaluation_bytes(const ExperimentSpec& spec, const model::ModelConfig& con
 
 Index calibration_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
   if (!spec.calibration) return 0;
+  const Index streams = spec.calibration->match_outputs ? 2 : 1;
   std::set<std::pair<Index, model::InputSite>> sites;
   Index moments = 0, widest = 0, gradients = 0;
   for (const auto& stage : plan.stages) {
     for (const auto& layer : stage.layers) {
       gradients += 8 * layer.gradient_moments;
       if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
-      moments += 8 * layer.cols * layer.cols;
+      moments += streams * 8 * layer.cols * layer.cols;
       widest = std::max(widest, layer.cols);
     }
   }
   constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
   const Index own_tokens = spec.calibration->text.tokens / num_ranks;
-  return std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) + partial_sums * 8 * widest * widest + 4 * own_tokens * plan.config.width +
+  return std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) + partial_sums * streams * 8 * widest * widest + streams * 4 * own_tokens * plan.config.width +
          3 * gradients;
 }
 

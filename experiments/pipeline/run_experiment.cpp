@@ -196,14 +196,18 @@ class Job {
     if (distill && distill->teacher == DistillSpec::Teacher::previous) previous = student.share();
     record_->stage_started(stage, planned.name);
     if (is_compressed(record_->folder(), stage)) {
-      comm::coordinate(communicator_, [&] { install(student, read_factors(factors_path(record_->folder(), stage).string())); });
+      comm::coordinate(communicator_, [&] { install_compressed(student, record_->folder(), stage); });
       log_info(fmt::format("{}: {} layers were decomposed before", planned.name, planned.layers.size()));
     } else {
       compress(stage, ids, student);
     }
     stop_if_asked(fmt::format("{}: stopped before its training; its decompositions are kept", planned.name));
     Measured measured;
-    if (distill) measured = train(stage, student, previous ? &*previous : teacher_ ? &*teacher_ : nullptr);
+    if (distill) {
+      measured = train(stage, student, previous ? &*previous : teacher_ ? &*teacher_ : nullptr);
+    } else {
+      keep_values(stage, student, {});
+    }
     Metric memory;
     memory.name = "memory/peak_resident", memory.unit = "B", memory.stage = static_cast<Index>(stage),
     memory.value = communicator_.max(peak_memory_bytes());
@@ -218,19 +222,24 @@ class Job {
 
   void compress(std::size_t stage, const std::vector<std::int32_t>& ids, model::Transformer& student) {
     const auto& planned = plan_.stages[stage];
-    std::vector<LayerOutcome> outcomes;
+    StageOutcome outcome;
     Measured measured{size_metrics(planned.after, static_cast<Index>(stage)), {}};
     if (!planned.layers.empty()) {
       log_info(fmt::format("{}: {} layers by {}", planned.name, planned.layers.size(), planned.method));
       std::optional<StatisticsCache> cache;  // of the dense model only: later stages see another one
       if (stage == 0 && spec_.calibration) cache.emplace(options_.store_path, statistics_key(spec_, hashes_));
       const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr, searches_folder(record_->folder(), stage)};
-      outcomes = compress_stage(communicator_, input, student);
+      outcome = compress_stage(communicator_, input, student);
       expect_planned_size(student, planned.after);
       evaluate(stage, 0, planned.name, student, measured);
     }
     const auto factors = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? factors_of(student) : Factors(); });
-    record_->stage_compressed(stage, planned, outcomes, measured, factors);
+    comm::coordinate(communicator_, [&] {
+      if (!communicator_.is_root() || outcome.moved_tensors.empty()) return;
+      std::filesystem::create_directories(stage_folder(record_->folder(), stage));
+      write_changed(student, outcome.moved_tensors, {}, moved_path(record_->folder(), stage).string());
+    });
+    record_->stage_compressed(stage, planned, outcome.layers, measured, factors);
   }
 
   /// Trains the student and evaluates it; what was trained so far is written beside the stage's factors.
@@ -247,17 +256,23 @@ class Job {
                              spec_.precision};
     StageTraining record(*record_, stage);
     const auto outcome = distill_stage(communicator_, input, student, teacher, text, record);
-    comm::coordinate(communicator_, [&] {
-      if (!communicator_.is_root()) return;
-      const auto earlier = stage > 0 ? values_path(record_->folder(), stage - 1) : std::filesystem::path();
-      write_trained(student, outcome.trained, earlier, values_path(record_->folder(), stage).string());
-    });
+    keep_values(stage, student, outcome.trained);
     Metric time;
     time.name = "distill/seconds", time.unit = "s", time.stage = static_cast<Index>(stage), time.step = outcome.num_steps,
     time.value = outcome.seconds;
     Measured measured{{std::move(time)}, {}};
     evaluate(stage, outcome.num_steps, planned.name + ", distilled", student, measured);
     return measured;
+  }
+
+  /// All that was trained or moved so far, for whoever opens the run after this stage.
+  void keep_values(std::size_t stage, model::Transformer& student, const std::vector<std::string>& trained) {
+    comm::coordinate(communicator_, [&] {
+      if (!communicator_.is_root()) return;
+      std::vector<std::filesystem::path> earlier = {moved_path(record_->folder(), stage)};
+      if (stage > 0) earlier.push_back(values_path(record_->folder(), stage - 1));
+      write_changed(student, trained, earlier, values_path(record_->folder(), stage).string());
+    });
   }
 
   void evaluate(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, Measured& measured) {

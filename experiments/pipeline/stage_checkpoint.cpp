@@ -16,6 +16,8 @@ fs::path factors_path(const fs::path& run_folder, std::size_t stage) {
   return stage_folder(run_folder, stage) / "factors.safetensors";
 }
 
+fs::path moved_path(const fs::path& run_folder, std::size_t stage) { return stage_folder(run_folder, stage) / "moved.safetensors"; }
+
 fs::path values_path(const fs::path& run_folder, std::size_t stage) {
   return stage_folder(run_folder, stage) / "values.safetensors";
 }

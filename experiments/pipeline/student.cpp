@@ -68,11 +68,19 @@ void install_values(model::Transformer& student, const std::string& path) {
   read_values(path, parameters);
 }
 
-void write_trained(model::Transformer& student, const std::vector<std::string>& trained, const fs::path& earlier, const std::string& path) {
-  const std::set<std::string> now(trained.begin(), trained.end());
-  const auto before = fs::exists(earlier) ? names_in(earlier.string()) : std::set<std::string>();
-  if (now.empty() && before.empty()) return;
-  write_values(path, model::Parameters(student, [&](const std::string& name) { return now.contains(name) || is_among(before, name); }));
+void write_changed(model::Transformer& student, const std::vector<std::string>& changed, const std::vector<fs::path>& earlier, const std::string& path) {
+  std::set<std::string> names;
+  for (const auto& file : earlier) {
+    if (fs::exists(file)) names.merge(names_in(file.string()));
+  }
+  const std::set<std::string> now(changed.begin(), changed.end());
+  if (now.empty() && names.empty()) return;
+  write_values(path, model::Parameters(student, [&](const std::string& name) { return now.contains(name) || is_among(names, name); }));
+}
+
+void install_compressed(model::Transformer& student, const fs::path& run_folder, std::size_t stage) {
+  install(student, read_factors(factors_path(run_folder, stage).string()));
+  if (fs::exists(moved_path(run_folder, stage))) install_values(student, moved_path(run_folder, stage).string());
 }
 
 void install_stage(model::Transformer& student, const fs::path& run_folder, std::size_t stage) {

@@ -23,13 +23,15 @@ Factors factors_of(const model::Transformer& student);
 /// tensor of this student
 void install_values(model::Transformer& student, const std::string& path);
 
-/// Writes the values of the layers and other tensors in `trained`, and of those that `earlier` (a file of this kind; it may
-/// not exist) holds. @throws StorageError
-void write_trained(model::Transformer& student, const std::vector<std::string>& trained, const std::filesystem::path& earlier,
+/// Writes the values of the layers and other tensors in `changed`, and of those that earlier files of this kind hold, where
+/// they exist; no file where that is nothing. @throws StorageError
+void write_changed(model::Transformer& student, const std::vector<std::string>& changed, const std::vector<std::filesystem::path>& earlier,
                    const std::string& path);
 
 /// The student after its last finished stage. @throws ConfigError if no stage is finished
 model::Transformer finished_student(const ExperimentSpec& spec, const ModelAccess& access, const std::filesystem::path& run_folder);
+/// Puts what the decompositions of a stage left into the student as the stages before it left it.
+void install_compressed(model::Transformer& student, const std::filesystem::path& run_folder, std::size_t stage);
 /// Puts what the finished stage `stage` left into the dense student.
 void install_stage(model::Transformer& student, const std::filesystem::path& run_folder, std::size_t stage);
 

@@ -40,6 +40,12 @@ BOOST_AUTO_TEST_CASE(what_is_resolved_reads_back_to_the_same_run) {
   BOOST_TEST(config::to_toml(once.resolved).find("stride = 1024") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(outputs_are_matched_where_inputs_change) {
+  const auto with = [](const std::string& keys) { return head + "[data]\ncalibration = { path = \"c.txt\", tokens = 2048, window = 64, " + keys + " }\n"; };
+  BOOST_TEST(spec_of(with("sequential = true, match_outputs = true")).calibration->match_outputs);
+  BOOST_TEST(error_of(with("match_outputs = true")).find("needs sequential = true") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(identity_ignores_names_and_paths_and_nothing_that_changes_a_result) {
   const std::string body = calibration + stage + "decompose = { kind = \"whitened-svd\", keep = 0.5 }\n";
   const auto identity = [](const std::string& toml) { return identity_of(spec_of(toml).resolved); };

@@ -49,13 +49,19 @@ BOOST_FIXTURE_TEST_CASE(factors_and_numbers_are_bit_equal_for_any_number_of_rank
 
 BOOST_FIXTURE_TEST_CASE(sequential_calibration_too, Fixture) {
   const comm::Communicator alone = world.split(world.rank());
-  auto sequential = spec(two_stages);
-  config::assign(sequential.config, "data.calibration.sequential", config::Value(true));
-  const auto together = run_experiment(world, sequential, {(folder / "s").string(), folder.string(), {}, 1});
-  if (world.is_root()) {
+  std::string numbers_without_match;
+  for (const bool matches : {false, true}) {
+    auto sequential = spec(two_stages);
+    config::assign(sequential.config, "data.calibration.sequential", config::Value(true));
+    config::assign(sequential.config, "data.calibration.match_outputs", config::Value(matches));
+    const auto together = run_experiment(world, sequential, {(folder / "s").string(), folder.string(), {}, 1});
+    if (!world.is_root()) continue;
     const auto by_one = run_experiment(alone, sequential, {(folder / "t").string(), folder.string(), {}, 1});
-    BOOST_TEST(numbers_of(run_folder("s", together)) == numbers_of(run_folder("t", by_one)));
+    const std::string numbers = numbers_of(run_folder("s", together));
+    BOOST_TEST(numbers == numbers_of(run_folder("t", by_one)));
     BOOST_TEST(factors_of(run_folder("s", together), 1) == factors_of(run_folder("t", by_one), 1));
+    BOOST_TEST(numbers != numbers_without_match);
+    numbers_without_match = numbers;
   }
 }
 
