@@ -1,9 +1,11 @@
 // Stages that train: the same bits for any number of ranks and however often they are stopped, and what goes wrong.
 #include <boost/test/unit_test.hpp>
 
+#include "experiments/pipeline/finished_run.hpp"
 #include "experiments/pipeline/stage_checkpoint.hpp"
 #include "framework/base/stop_request.hpp"
 #include "framework/storage/run_store.hpp"
+#include "framework/storage/safetensors.hpp"
 #include "tests/experiments/run_fixture.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/small_file_system.hpp"
@@ -92,6 +94,21 @@ BOOST_FIXTURE_TEST_CASE(values_and_numbers_are_bit_equal_for_any_number_of_ranks
   BOOST_TEST(numbers_of(a).find("distill/jsd") != std::string::npos);
   BOOST_TEST(numbers_of(a) == numbers_of(b));
   for (const std::size_t stage : {0u, 1u}) BOOST_TEST(values_of(a, stage) == values_of(b, stage));
+}
+
+BOOST_FIXTURE_TEST_CASE(what_a_stage_trained_outlives_one_that_trains_nothing, Fixture) {
+  const auto summary = run(world, "store", training("lr = 1e-2\n") + "[[stage]]\nlayers = [\"layers.1.self_attn.q_proj\"]\ndecompose = { kind = \"svd\", truncation = 5 }\n");
+  if (!world.is_root()) return;
+  const auto finished = FinishedRun::open((folder / "store").string(), summary.id);
+  const auto trained = storage::SafetensorsFile(values_path(run_folder("store", summary), 0).string());
+  int num_compared = 0;
+  for (const auto& [name, tensor] : finished.student.other_tensors()) {
+    const auto expected = trained.load(name);
+    const auto found = tensor->values<float>();
+    BOOST_TEST(std::ranges::equal(found, expected.values<float>()), name);
+    ++num_compared;
+  }
+  BOOST_TEST(num_compared > 0);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_training_that_stopped_goes_on_with_another_number_of_ranks_as_if_it_had_not, Fixture) {
