@@ -6,49 +6,30 @@
 #include "analysis/run_selection.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/base/text_table.hpp"
-#include "framework/storage/run_results.hpp"
+#include "framework/storage/run_index.hpp"
 
 namespace kronlab::analysis {
 namespace {
 
 struct Options {
   RunSelection selection;
+  std::string state, method, since, where;
   bool is_json = false;
 };
 
-/// The number a run is judged by: the last perplexity of its compressed model, else of the dense one.
-std::optional<Metric> headline(const std::vector<Metric>& metrics) {
-  const Metric* best = nullptr;
-  for (const auto& metric : metrics) {
-    if (metric.name != "eval/perplexity" || !metric.layer.empty()) continue;
-    if (!best || metric.stage > best->stage) best = &metric;
-  }
-  if (!best) return std::nullopt;
-  return storage::last_metric(metrics, storage::measure_of(*best), best->stage, best->stage);
-}
-
-Json describe(const storage::RunListing& listing) {
-  const storage::RunReader run(listing.folder);
-  const auto description = run.description();
-  const auto status = run.status();
-  const auto metric = headline(run.metrics("eval/perplexity"));
-  return {{"id", listing.id},
-          {"name", description.name},
-          {"label", description.label},
-          {"state", storage::to_string(status.state)},
-          {"reason", status.reason},
-          {"started", status.created_at},
-          {"seconds", json_number(status.seconds)},
-          {"headline", metric ? json_metric(*metric) : Json(nullptr)}};
-}
-
-/// A run that cannot be read is listed with the reason.
-Json describe_or_problem(const storage::RunListing& listing) {
-  try {
-    return describe(listing);
-  } catch (const Error& error) {
-    return {{"id", listing.id}, {"state", "broken"}, {"problem", error.what()}};
-  }
+Json describe(const storage::IndexedRun& run) {
+  if (!run.problem.empty()) return {{"id", run.id}, {"state", "broken"}, {"problem", run.problem}};
+  return {{"id", run.id},
+          {"name", run.name},
+          {"label", run.label},
+          {"model", run.model_name},
+          {"methods", run.methods},
+          {"state", storage::to_string(run.status.state)},
+          {"reason", run.status.reason},
+          {"started", run.status.created_at},
+          {"seconds", json_number(run.status.seconds)},
+          {"varied", json_texts(run.parameters)},
+          {"headline", run.headline ? json_metric(*run.headline) : Json(nullptr)}};
 }
 
 std::string headline_text(const Json& run) {
@@ -78,20 +59,25 @@ void print_text(const Json& runs) {
   std::fputs(table.print(TextTable::Format::text).c_str(), stdout);
 }
 
+bool is_wanted(const storage::IndexedRun& run, const Options& options) {
+  const std::string state = run.problem.empty() ? storage::to_string(run.status.state) : "broken";
+  return (options.selection.experiment.empty() || run.name == options.selection.experiment) && (options.state.empty() || state == options.state) &&
+         (options.method.empty() || run.methods.find(options.method) != std::string::npos) &&
+         (options.since.empty() || run.status.created_at >= options.since);
+}
+
 void run(const Options& options) {
-  Json runs = Json::array();
-  for (const auto& listing : storage::list_run_folders(options.selection.store)) {
-    Json run = describe_or_problem(listing);
-    const bool is_wanted =
-        options.selection.experiment.empty() || run.value("name", "") == options.selection.experiment;
-    if (is_wanted) runs.push_back(std::move(run));
-  }
+  auto runs = storage::indexed_runs(options.selection.store);
+  std::erase_if(runs, [&](const auto& run) { return !is_wanted(run, options); });
+  if (!options.where.empty()) runs = storage::runs_where(std::move(runs), options.where);
+  Json described = Json::array();
+  for (const auto& run : runs) described.push_back(describe(run));
   if (options.is_json) {
-    print_json({{"store", options.selection.store}, {"runs", std::move(runs)}});
+    print_json({{"store", options.selection.store}, {"runs", std::move(described)}});
   } else if (runs.empty()) {
     std::printf("no runs in '%s'\n", options.selection.store.c_str());
   } else {
-    print_text(runs);
+    print_text(described);
   }
 }
 
@@ -102,6 +88,13 @@ void add_list_command(CLI::App& app, Action& chosen) {
   CLI::App* command = app.add_subcommand("list", "All runs of the store: state, duration, result");
   options->selection.add_store_option(*command);
   command->add_option("--experiment", options->selection.experiment, "Only runs of the experiment with this name");
+  command->add_option("--state", options->state, "Only runs in this state")
+      ->check(CLI::IsMember({"created", "running", "interrupted", "done", "failed", "lost", "broken"}));
+  command->add_option("--method", options->method, "Only runs with a layer by this method (or a part of its name)");
+  command->add_option("--since", options->since, "Only runs made at this time (UTC) or later: 2026-11-24, 2026-11-24T05:13");
+  command->add_option("--where", options->where,
+                      "Only runs for which this SQL expression holds. Columns: id, name, label, question, model, cell, methods, state, reason, "
+                      "created, updated, seconds, perplexity, dataset, protocol; parameter(NAME) is what a sweep varies");
   command->add_flag("--json", options->is_json, "One JSON object on standard output");
   command->callback([options, &chosen] { chosen = [options] { run(*options); }; });
 }

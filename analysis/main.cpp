@@ -9,9 +9,10 @@
 
 int main(int argc, char** argv) {
   using namespace kronlab;
-  CLI::App app("Reads the record of kronlab runs; changes nothing.", "kronlab-report");
+  CLI::App app("Reads the record of kronlab runs; only `index` writes, and only the index.", "kronlab-report");
   app.require_subcommand(1);
   analysis::Action chosen;
+  analysis::add_index_command(app, chosen);
   analysis::add_list_command(app, chosen);
   analysis::add_show_command(app, chosen);
   analysis::add_compare_command(app, chosen);

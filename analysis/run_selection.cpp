@@ -4,6 +4,7 @@
 
 #include "framework/base/error.hpp"
 #include "framework/storage/find_run.hpp"
+#include "framework/storage/run_index.hpp"
 
 namespace kronlab::analysis {
 
@@ -24,9 +25,9 @@ storage::RunReader open_run(const std::string& store, const std::string& name) {
 std::vector<storage::RunReader> open_runs(const RunSelection& selection) {
   std::vector<storage::RunReader> readers;
   if (selection.runs.empty()) {
-    for (const auto& run : storage::list_runs(selection.store)) {
+    for (const auto& run : storage::indexed_runs(selection.store)) {
       if (run.problem.empty()) {
-        readers.emplace_back(run.folder);
+        if (selection.experiment.empty() || run.name == selection.experiment) readers.emplace_back(run.folder);
       } else {
         std::fprintf(stderr, "kronlab-report: left out %s: %s\n", run.id.c_str(), run.problem.c_str());
       }

@@ -8,6 +8,7 @@
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/storage/array_file.hpp"
+#include "framework/storage/run_index.hpp"
 #include "framework/storage/run_reader.hpp"
 
 namespace kronlab::experiments {
@@ -139,14 +140,12 @@ RunRecord::~RunRecord() {
 void RunRecord::open_or_create(const RunOptions& options, const storage::RunDescription& description) {
   std::string unfinished;
   if (fs::exists(fs::path(options.store_path) / "runs")) {
-    for (const auto& listing : storage::list_runs(options.store_path)) {
-      if (!listing.problem.empty()) continue;
-      const storage::RunReader reader(listing.folder);
-      if (reader.description().cell != description.cell) continue;
-      id_ = listing.id, folder_ = listing.folder.string();
-      is_done_ = reader.status().state == storage::RunState::done;
+    for (const auto& run : storage::indexed_runs(options.store_path)) {
+      if (!run.problem.empty() || run.cell != description.cell) continue;
+      id_ = run.id, folder_ = run.folder.string();
+      is_done_ = run.status.state == storage::RunState::done;
       if (is_done_) return;
-      unfinished = listing.id;
+      unfinished = run.id;
     }
   }
   if (unfinished.empty()) {

@@ -179,6 +179,14 @@ StorageError database_error(const std::filesystem::path& path, const SQLite::Exc
       fmt::format("'{}': SQLite: {} (code {}){}", path.string(), error.what(), error.getExtendedErrorCode(), advice));
 }
 
+void bind_optional(SQLite::Statement& statement, int position, const std::optional<double>& value) {
+  if (value) {
+    statement.bind(position, *value);
+  } else {
+    statement.bind(position);
+  }
+}
+
 int checked_schema_version(SQLite::Database& database, const std::filesystem::path& path) {
   const int version = database.execAndGet("PRAGMA user_version").getInt();
   if (version > run_schema_version) {

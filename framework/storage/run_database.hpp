@@ -3,6 +3,7 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "framework/base/error.hpp"
@@ -26,6 +27,9 @@ auto with_database(const std::filesystem::path& path, Work&& work) {
     throw database_error(path, error);
   }
 }
+
+/// A number, or NULL where there is none.
+void bind_optional(SQLite::Statement& statement, int position, const std::optional<double>& value);
 
 /// Opens run.sqlite for its one writer and brings its schema up to `run_schema_version`.
 /// @throws StorageError if the schema is newer (with its number), it is no run's database, or it is damaged

@@ -135,6 +135,13 @@ RunDescription RunReader::description() const {
   return run;
 }
 
+void note_lost_writer(RunStatus& status) {
+  const bool should_run = status.state == RunState::running || status.state == RunState::created;
+  if (!should_run || process_state(status.writer) != ProcessState::gone) return;
+  status.state = RunState::lost;
+  status.reason = "its process is gone";
+}
+
 RunStatus RunReader::status() const {
   const char* sql = "SELECT state, reason, created_at, updated_at, writer, (SELECT sum(seconds) FROM stage) FROM run";
   return state_
@@ -145,11 +152,8 @@ RunStatus RunReader::status() const {
                status.reason = row.getColumn(1).getString();
                status.created_at = row.getColumn(2).getString();
                status.updated_at = row.getColumn(3).getString();
-               const bool should_run = status.state == RunState::running || status.state == RunState::created;
-               if (should_run && process_state(row.getColumn(4).getString()) == ProcessState::gone) {
-                 status.state = RunState::lost;
-                 status.reason = "its process is gone";
-               }
+               status.writer = row.getColumn(4).getString();
+               note_lost_writer(status);
                const double age = seconds_of_utc(status.updated_at) - seconds_of_utc(status.created_at);
                status.seconds = optional_number(row.getColumn(5)).value_or(age);
                return status;

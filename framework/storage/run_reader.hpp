@@ -18,7 +18,10 @@ struct RunStatus {
   std::string updated_at;  ///< of the last batch
   /// Work done: the seconds of all finished stages; where none is finished, the time from creation to the last batch.
   double seconds = 0.0;
+  std::string writer;  ///< the process that writes it, as `this_process()` has it; empty: none
 };
+/// A run that says "running" while its process is gone from this host is lost.
+void note_lost_writer(RunStatus& status);
 
 struct StageRecord {
   Index stage = 0;

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
@@ -21,7 +22,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t batch_size = 256;
+/// A batch is made durable, which takes a disk some milliseconds: where they follow each other faster than this, the next
+/// one is twice as large.
+constexpr std::size_t smallest_batch = 256, largest_batch = 65'536;
+constexpr double batch_interval_s = 0.5;
 /// How long a batch that `record` starts may wait for a reader; `flush` waits for `patience_s`.
 constexpr int record_patience_ms = 1000;
 
@@ -86,14 +90,6 @@ void execute(SQLite::Database& database, const char* sql, const Values&... value
   int position = 0;
   (statement.bind(++position, values), ...);
   statement.exec();
-}
-
-void bind_optional(SQLite::Statement& statement, int position, const std::optional<double>& value) {
-  if (value) {
-    statement.bind(position, *value);
-  } else {
-    statement.bind(position);
-  }
 }
 
 void insert_texts(SQLite::Database& database, const char* table, const NamedTexts& texts) {
@@ -215,7 +211,8 @@ struct RunStore::State {
   std::vector<LayerRecord> layers;
   std::vector<EvaluationRecord> evaluations;
   double patience_s = 60.0;
-  std::size_t next_batch = batch_size;
+  std::size_t batch = smallest_batch, next_batch = smallest_batch;
+  double batch_written_s = 0.0;  ///< when `record` wrote the last one
   bool is_claimed = true;  ///< the database names this process as its writer
 
   State(std::string id_, fs::path folder_)
@@ -244,7 +241,7 @@ struct RunStore::State {
     metrics.clear();
     layers.clear();
     evaluations.clear();
-    next_batch = batch_size;
+    next_batch = batch;
   }
 
   template <class Also>
@@ -255,7 +252,10 @@ struct RunStore::State {
   /// A batch that a reader holds up waits for the next one; any other failure is told.
   void commit_full_batch() {
     if (num_kept() < next_batch) return;
-    next_batch = num_kept() + batch_size;
+    next_batch = num_kept() + batch;
+    const double now = now_s();
+    batch = now - batch_written_s < batch_interval_s ? std::min(2 * batch, largest_batch) : smallest_batch;
+    batch_written_s = now;
     try {
       commit(record_patience_ms, [] {});
     } catch (const SQLite::Exception& error) {

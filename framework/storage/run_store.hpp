@@ -103,8 +103,9 @@ class RunStore final : public MetricSink {
   /// Removes the metrics and evaluations of a stage whose step is above `step`, before those steps are done again.
   void forget_steps_after(Index stage, Index step);
 
-  /// Keeps the metric; every 256th writes the batch; where a reader holds the database for more than a second, the
-  /// batch waits for the next 256. NaN and infinities stay distinguishable; a standard error that is NaN is none.
+  /// Keeps the metric; every 256th writes the batch, or a later one, up to the 65,536th, where they come so fast that
+  /// batches would follow each other within half a second. Where a reader holds the database for more than a second, the
+  /// batch waits for the next one. NaN and infinities stay distinguishable; a standard error that is NaN is none.
   /// @pre name and unit are not empty; the stage is -1 or was started
   /// @throws StorageError when the batch fails for another reason, e.g. a full disk; it is kept then too
   void record(const Metric& metric) override;

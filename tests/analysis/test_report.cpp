@@ -124,6 +124,32 @@ BOOST_AUTO_TEST_CASE(list_shows_each_run_with_its_state_and_result) {
   BOOST_TEST(json["runs"][2]["state"] == "broken");
 }
 
+BOOST_AUTO_TEST_CASE(list_shows_the_runs_that_filters_leave_with_an_index_and_without) {
+  const Store store;
+  const std::string first = finished_run(store.path, labelled("svd", "1"), 31.5), second = finished_run(store.path, labelled("kronecker", "4"), 30.5);
+  const auto listed = [&](const std::string& filters) {
+    std::vector<std::string> ids;
+    const Json json = Json::parse(store.report("list --json " + filters).out);
+    for (const auto& run : json["runs"]) ids.push_back(run["id"]);
+    return ids;
+  };
+  for (int round = 0; round < 2; ++round) {
+    BOOST_TEST((listed("--where \"perplexity < 31\"") == std::vector{second}));
+    BOOST_TEST((listed("--where \"parameter(stage.0.decompose.num_terms) = 1\"") == std::vector{first}));
+    BOOST_TEST((listed("--state done --method kronecker --since 2020-01-01") == std::vector{first, second}));
+    BOOST_TEST(listed("--state failed").empty());
+    BOOST_TEST(listed("--method gptq").empty());
+    BOOST_TEST(listed("--since 2999").empty());
+    const Output index = store.report("index");
+    BOOST_TEST(index.exit_code == 0);
+    BOOST_TEST(index.has("2 runs"));
+  }
+  BOOST_TEST(store.report("list --where nonsense").exit_code == 2);
+  BOOST_TEST(store.report("list --where nonsense").has("no such column"));
+  BOOST_TEST(store.report("list --state asleep").exit_code == 2);
+  BOOST_TEST(Json::parse(store.report("index --from-nothing --json").out)["read"] == 2);
+}
+
 BOOST_AUTO_TEST_CASE(list_of_an_empty_store_is_no_error_and_of_none_is_one) {
   const Store store;
   BOOST_TEST(store.report("list").exit_code == 1);
