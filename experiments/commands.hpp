@@ -33,6 +33,7 @@ struct RunArguments {
   std::string store;
   std::vector<std::string> command_line;
   int threads = 1;
+  Index max_failures = 3;
   bool as_json = false;
   bool must_train = false;  ///< each run has a stage that trains: `kronlab train`
 };

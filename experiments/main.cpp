@@ -50,6 +50,7 @@ CLI::App* add_run(CLI::App& app, RunArguments& a, const char* name, const char* 
   add_sweep(*command, a.sweep);
   command->add_option("--store", a.store, "folder of the record")->capture_default_str();
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  command->add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
   return command;
 }
 

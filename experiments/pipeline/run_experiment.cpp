@@ -111,7 +111,11 @@ class Job {
     hashes_ = hashes_of(communicator_, spec_, access_);
     cell_ = cell_of(spec_, hashes_);
     record_.emplace(communicator_, options_, run_, spec_, cell_, hashes_.model);
-    RunSummary summary{record_->id(), run_.label, record_->is_done()};
+    RunSummary summary{record_->id(), run_.label, record_->is_done(), record_->held_by()};
+    if (!summary.held_by.empty()) {
+      log_info(fmt::format("{}: left to {}, which works on it", run_.label, summary.held_by));
+      return summary;
+    }
     if (summary.was_done_before) {
       log_info(fmt::format("{}: done before as {}", run_.label, summary.id));
       return summary;

@@ -14,6 +14,7 @@ struct RunOptions {
   std::string config_folder;  ///< what relative paths of the configuration belong to
   std::vector<std::string> command_line;
   int threads = 1;  ///< of each rank, for the record
+  Index max_failures = 3;  ///< a run that failed this often is not tried again
 };
 
 /// A row of the table that a sweep ends with.
@@ -21,11 +22,12 @@ struct RunSummary {
   std::string id;
   std::string label;
   bool was_done_before = false;
+  std::string held_by;  ///< another job that works on it, for people; then nothing was done
 };
 
 /// The main job for one run: dense evaluation, then stage after stage of statistics, permutation, decomposition and
 /// evaluation, all recorded. A run of the same cell that is done is not done again; one that stopped goes on after its
-/// last finished stage. Collective.
+/// last finished stage; one that another job works on is left to it. Collective.
 /// @throws CollectiveError; the run is then recorded as failed, with the reason
 RunSummary run_experiment(const comm::Communicator& communicator, const config::RunSpec& run,
                           const RunOptions& options);

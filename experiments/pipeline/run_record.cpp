@@ -1,6 +1,7 @@
 #include "experiments/pipeline/run_record.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "experiments/pipeline/run_provenance.hpp"
@@ -92,6 +93,14 @@ void copy_arrays(const std::string& from, ArrayFile& to) {
   }
 }
 
+void expect_few_failures(const fs::path& run_folder, Index most) {
+  const auto attempts = storage::RunReader(run_folder).attempts();
+  const auto failures = std::ranges::count(attempts, storage::RunState::failed, &storage::AttemptRecord::state);
+  if (failures < most) return;
+  throw DataError(fmt::format("run {} failed {} times and is not tried again (--max-failures {}); the last time: {}", run_folder.filename().string(),
+                              failures, most, attempts.back().reason));
+}
+
 void record_all(storage::RunStore& store, const Measured& measured) {
   for (const auto& metric : measured.metrics) store.record(metric);
   for (const auto& evaluation : measured.evaluations) store.record_evaluation(evaluation);
@@ -123,6 +132,7 @@ RunRecord::RunRecord(const comm::Communicator& communicator, const RunOptions& o
   });
   id_ = communicator.broadcast(std::move(id_));
   folder_ = communicator.broadcast(std::move(folder_));
+  held_by_ = communicator.broadcast(std::move(held_by_));
   Index numbers[] = {is_done_ ? 1 : 0, static_cast<Index>(num_finished_), is_fresh_ ? 1 : 0};
   communicator.broadcast(std::span<Index>(numbers));
   is_done_ = numbers[0] == 1, is_fresh_ = numbers[2] == 1;
@@ -137,22 +147,39 @@ RunRecord::~RunRecord() {
   }
 }
 
+bool RunRecord::find_done(const std::string& store_path, const std::string& cell, std::string& unfinished) {
+  if (!fs::exists(fs::path(store_path) / "runs")) return false;
+  for (const auto& run : storage::indexed_runs(store_path)) {
+    if (!run.problem.empty() || run.cell != cell) continue;
+    id_ = run.id, folder_ = run.folder.string();
+    is_done_ = run.status.state == storage::RunState::done;
+    if (is_done_) return true;
+    unfinished = run.id;
+  }
+  return false;
+}
+
 void RunRecord::open_or_create(const RunOptions& options, const storage::RunDescription& description) {
   std::string unfinished;
-  if (fs::exists(fs::path(options.store_path) / "runs")) {
-    for (const auto& run : storage::indexed_runs(options.store_path)) {
-      if (!run.problem.empty() || run.cell != description.cell) continue;
-      id_ = run.id, folder_ = run.folder.string();
-      is_done_ = run.status.state == storage::RunState::done;
-      if (is_done_) return;
-      unfinished = run.id;
-    }
+  if (find_done(options.store_path, description.cell, unfinished)) return;
+  claim_ = storage::Claim::take(options.store_path, description.cell);
+  if (!claim_) {
+    held_by_ = storage::holder_of(options.store_path, description.cell);
+    if (held_by_.empty()) held_by_ = "a job that has just ended";
+    return;
+  }
+  if (find_done(options.store_path, description.cell, unfinished)) {  // meanwhile
+    claim_.reset();
+    return;
   }
   if (unfinished.empty()) {
     store_ = storage::RunStore::create(options.store_path, description);
   } else {
+    expect_few_failures(fs::path(options.store_path) / "runs" / unfinished, options.max_failures);
     store_ = storage::RunStore::open(options.store_path, unfinished);
   }
+  const char* job = std::getenv("SLURM_JOB_ID");
+  store_->attempt_started(job ? job : "");
   id_ = store_->id(), folder_ = store_->folder().string();
   num_finished_ = experiments::num_finished_stages(folder_);
   const auto first_unknown = num_finished_ + (is_compressed(folder_, num_finished_) ? 1 : 0);
@@ -164,7 +191,9 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
 
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
   comm::coordinate(communicator_, [&] {
-    if (store_) work(*store_);
+    if (!store_) return;
+    if (!claim_->is_held()) throw StorageError(fmt::format("run {}: another job has taken it over: this one writes no more", id_));
+    work(*store_);
   });
 }
 

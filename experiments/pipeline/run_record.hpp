@@ -9,6 +9,7 @@
 #include "experiments/pipeline/layer_outcome.hpp"
 #include "experiments/pipeline/measurement.hpp"
 #include "experiments/pipeline/run_experiment.hpp"
+#include "framework/storage/claim.hpp"
 #include "framework/storage/run_store.hpp"
 
 namespace kronlab::experiments {
@@ -18,8 +19,8 @@ namespace kronlab::experiments {
 /// Root writes; every member that touches the disk is collective and throws CollectiveError on all ranks.
 class RunRecord {
  public:
-  /// Finds the run of this cell in the store, to go on with it, or makes a new one.
-  /// @throws CollectiveError if another process writes that run, or the store cannot be written
+  /// Finds the run of this cell in the store, to go on with it, or makes a new one, and claims the cell.
+  /// @throws CollectiveError if the store cannot be written, or the run failed `max_failures` times
   RunRecord(const comm::Communicator& communicator, const RunOptions& options, const config::RunSpec& run,
             const ExperimentSpec& spec, const std::string& cell, const std::string& model_hash);
   ~RunRecord();
@@ -28,6 +29,8 @@ class RunRecord {
 
   const std::string& id() const { return id_; }
   bool is_done() const { return is_done_; }
+  /// Another job that works on the cell, for people; then this record has no run. Empty: none.
+  const std::string& held_by() const { return held_by_; }
   /// Stages whose checkpoint is complete.
   std::size_t num_finished_stages() const { return num_finished_; }
   /// STORE/runs/RUN_ID
@@ -55,14 +58,17 @@ class RunRecord {
   void interrupted(const std::string& reason) noexcept;
 
  private:
+  /// Looks for runs of the cell: whether one is done. `unfinished` is the last one that is not.
+  bool find_done(const std::string& store_path, const std::string& cell, std::string& unfinished);
   void open_or_create(const RunOptions& options, const storage::RunDescription& description);
   void ended(storage::RunState state, const std::string& reason) noexcept;
   void on_root(const std::function<void(storage::RunStore&)>& work);
 
   const comm::Communicator& communicator_;
-  std::string id_, folder_;
+  std::string id_, folder_, held_by_;
   bool is_done_ = false, is_fresh_ = true;
   std::size_t num_finished_ = 0;
+  std::optional<storage::Claim> claim_;     ///< on root, unless the run is done
   std::optional<storage::RunStore> store_;  ///< on root, unless the run is done
 };
 

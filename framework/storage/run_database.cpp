@@ -93,6 +93,15 @@ CREATE TABLE evaluation (
   protocol TEXT NOT NULL,
   data_sha256 TEXT NOT NULL
 ) STRICT;
+CREATE TABLE attempt (
+  number INTEGER PRIMARY KEY,
+  started_at TEXT NOT NULL,
+  ended_at TEXT,
+  process TEXT NOT NULL,
+  job TEXT NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('running', 'interrupted', 'done', 'failed', 'lost')),
+  reason TEXT NOT NULL
+) STRICT;
 CREATE INDEX evaluation_by_stage ON evaluation (stage, step);
 CREATE TABLE window_loss (
   evaluation INTEGER NOT NULL REFERENCES evaluation (id) ON DELETE CASCADE,

@@ -215,6 +215,15 @@ std::vector<Metric> RunReader::metrics(const std::string& prefix) const {
   return all;
 }
 
+std::vector<AttemptRecord> RunReader::attempts() const {
+  if (state_->version < 2) return {};
+  const char* sql = "SELECT number, started_at, ended_at, process, job, state, reason FROM attempt ORDER BY number";
+  return state_->rows(sql, [](SQLite::Statement& row) {
+    return AttemptRecord{row.getColumn(0).getInt64(),  row.getColumn(1).getString(), row.getColumn(2).getString(), row.getColumn(3).getString(),
+                         row.getColumn(4).getString(), run_state(row.getColumn(5).getString()), row.getColumn(6).getString()};
+  });
+}
+
 std::vector<EvaluationRecord> RunReader::evaluations() const {
   if (state_->version < 2) return {};
   const char* sql =

@@ -65,6 +65,8 @@ class RunReader {
   std::vector<LayerRecord> layers() const;
   /// In the sequence of recording; those whose name starts with `prefix`.
   std::vector<Metric> metrics(const std::string& prefix = {}) const;
+  /// The first one first; none in a run of schema 1.
+  std::vector<AttemptRecord> attempts() const;
   /// In the sequence of recording; none in a run of schema 1.
   std::vector<EvaluationRecord> evaluations() const;
   std::vector<ArtifactRecord> artifacts() const;

@@ -365,8 +365,17 @@ void RunStore::set_state(RunState state, const std::string& reason) {
   state_->commit_patiently([&] {
     execute(state_->database, "UPDATE run SET state = ?, reason = ?, writer = ?", to_string(state), reason,
             goes_on ? this_process() : std::string());
+    if (goes_on) return;
+    execute(state_->database, "UPDATE attempt SET ended_at = ?, state = ?, reason = ? WHERE number = (SELECT max(number) FROM attempt)", utc_now(),
+            to_string(state), reason);
   });
   state_->is_claimed = goes_on;
+}
+
+void RunStore::attempt_started(const std::string& job) {
+  state_->commit_patiently([&] {
+    execute(state_->database, "INSERT INTO attempt (started_at, process, job, state, reason) VALUES (?, ?, ?, 'running', '')", utc_now(), this_process(), job);
+  });
 }
 
 void RunStore::stage_started(Index stage, const std::string& name) {

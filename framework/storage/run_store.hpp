@@ -67,6 +67,17 @@ struct EvaluationRecord {
   std::vector<WindowLoss> windows;
 };
 
+/// One process's work on a run, from its start to its end.
+struct AttemptRecord {
+  Index number = 1;
+  std::string started_at;
+  std::string ended_at;  ///< empty while it works, and where it was killed
+  std::string process;   ///< "HOST PID START"
+  std::string job;       ///< Slurm's; empty without one
+  RunState state = RunState::running;
+  std::string reason;
+};
+
 /// The writer of one run: STORE/runs/RUN_ID/ with run.sqlite, config.toml, log/, checkpoints/ (arrays.h5: ArrayFile).
 ///
 /// Root rank only: one writer per run. RUN_ID = 20261124T051300Z-1f2e3d4c-slug sorts by time and needs no counter.
@@ -98,6 +109,8 @@ class RunStore final : public MetricSink {
   /// Flushes. @throws StorageError if the stage was not started
   void stage_finished(Index stage, double seconds);
 
+  /// Notes that this process begins to work on the run. Flushes.
+  void attempt_started(const std::string& job = {});
   /// Removes everything recorded of stage `first` and later ones (stages, layers, metrics), before they are done again.
   void forget_stages_from(Index first);
   /// Removes the metrics and evaluations of a stage whose step is above `step`, before those steps are done again.
