@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 namespace kronlab::config {
 
@@ -81,14 +82,35 @@ void write_table(std::string& out, const Value::Table& table, const std::string&
   }
 }
 
-Index index_of(std::string_view part, std::size_t size, std::string_view path, const Position& position) {
+/// The index below `size` that a part of a path spells.
+std::optional<std::size_t> index_in(std::string_view part, std::size_t size) {
   Index index = -1;
   const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);
-  if (error != std::errc{} || end != part.data() + part.size() || index < 0 || index >= static_cast<Index>(size)) {
-    throw ConfigError(
-        fmt::format("{}: '{}' in path '{}': expected an index below {}", position.text(), part, path, size));
+  if (error != std::errc{} || end != part.data() + part.size() || index < 0 || index >= static_cast<Index>(size)) return std::nullopt;
+  return static_cast<std::size_t>(index);
+}
+
+std::size_t index_of(std::string_view part, std::size_t size, std::string_view path, const Position& position) {
+  if (const auto index = index_in(part, size)) return *index;
+  throw ConfigError(fmt::format("{}: '{}' in path '{}': expected an index below {}", position.text(), part, path, size));
+}
+
+/// Takes the first part off a path.
+std::string_view next_part(std::string_view& path) {
+  const std::size_t dot = path.find('.');
+  const std::string_view part = path.substr(0, dot);
+  path = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
+  return part;
+}
+
+void add_paths(const Value& value, const std::string& path, std::vector<std::string>& paths) {
+  if (!path.empty()) paths.push_back(path);
+  const std::string stem = path.empty() ? "" : path + ".";
+  if (const auto* table = value.as<Value::Table>()) {
+    for (const auto& [key, item] : *table) add_paths(item, stem + key, paths);
+  } else if (const auto* array = value.as<Value::Array>()) {
+    for (std::size_t i = 0; i < array->size(); ++i) add_paths((*array)[i], stem + std::to_string(i), paths);
   }
-  return index;
 }
 
 }  // namespace
@@ -133,14 +155,13 @@ Value parse_scalar(std::string_view text, const std::string& origin) {
 }
 
 void assign(Value& root, std::string_view path, Value value) {
+  if (path.empty()) throw ConfigError(fmt::format("{}: the path to a value is empty", value.position.text()));
   Value* at = &root;
   for (std::string_view rest = path; !rest.empty();) {
-    const std::size_t dot = rest.find('.');
-    const std::string_view part = rest.substr(0, dot);
-    rest = dot == std::string_view::npos ? std::string_view() : rest.substr(dot + 1);
+    const std::string_view part = next_part(rest);
     if (part.empty()) throw ConfigError(fmt::format("{}: path '{}' has an empty part", value.position.text(), path));
     if (auto* array = at->as<Value::Array>()) {
-      at = &(*array)[static_cast<std::size_t>(index_of(part, array->size(), path, value.position))];
+      at = &(*array)[index_of(part, array->size(), path, value.position)];
     } else if (auto* table = at->as<Value::Table>()) {
       at = &(*table)[std::string(part)];
     } else {
@@ -148,8 +169,29 @@ void assign(Value& root, std::string_view path, Value value) {
                                     value.position.text(), part, path, at->type_name()));
     }
   }
-  KRONLAB_EXPECTS(at != &root, "the path to a value is empty");
   *at = std::move(value);
+}
+
+const Value* value_at(const Value& root, std::string_view path) {
+  const Value* at = &root;
+  for (std::string_view rest = path; at && !rest.empty();) {
+    const std::string_view part = next_part(rest);
+    const auto* array = at->as<Value::Array>();
+    const auto* table = at->as<Value::Table>();
+    at = nullptr;
+    if (array) {
+      if (const auto index = index_in(part, array->size())) at = &(*array)[*index];
+    } else if (table) {
+      if (const auto found = table->find(std::string(part)); found != table->end()) at = &found->second;
+    }
+  }
+  return at;
+}
+
+std::vector<std::string> paths_of(const Value& root) {
+  std::vector<std::string> paths;
+  add_paths(root, "", paths);
+  return paths;
 }
 
 }  // namespace kronlab::config

@@ -68,4 +68,10 @@ Value parse_scalar(std::string_view text, const std::string& origin);
 /// they are missing. @throws ConfigError naming the part of the path that leads nowhere
 void assign(Value& root, std::string_view path, Value value);
 
+/// The value at such a path, `root` itself at an empty one; null where the path leads nowhere.
+const Value* value_at(const Value& root, std::string_view path);
+
+/// The paths of all values below `root`, tables and arrays too.
+std::vector<std::string> paths_of(const Value& root);
+
 }  // namespace kronlab::config

@@ -56,6 +56,18 @@ BOOST_AUTO_TEST_CASE(a_path_assigns_through_tables_and_arrays_and_says_where_it_
   BOOST_CHECK_THROW(assign(root, "stage.x.k", Value(Index{7})), ConfigError);
   BOOST_CHECK_THROW(assign(root, "stage.0.k.deeper", Value(Index{7})), ConfigError);
   BOOST_CHECK_THROW(assign(root, "stage..k", Value(Index{7})), ConfigError);
+  BOOST_CHECK_THROW(assign(root, "", Value(Index{7})), ConfigError);
+}
+
+BOOST_AUTO_TEST_CASE(a_path_finds_what_is_there_and_nothing_else) {
+  const Value root = parse_toml("[[stage]]\nk = 1\nlayers = [\"a\", \"b\"]", "f");
+  BOOST_TEST(to_text(*value_at(root, "stage.0.layers.1")) == "\"b\"");
+  BOOST_TEST(value_at(root, "") == &root);
+  for (const char* path : {"stage.1.k", "stage.x.k", "stage.0.n", "stage.0.k.deeper", "stage..k", "."}) {
+    BOOST_TEST(value_at(root, path) == nullptr, path);
+  }
+  const std::vector<std::string> expected{"stage", "stage.0", "stage.0.k", "stage.0.layers", "stage.0.layers.0", "stage.0.layers.1"};
+  BOOST_TEST(paths_of(root) == expected, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_scalar_of_the_command_line_is_toml_or_else_a_text) {
