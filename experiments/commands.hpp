@@ -18,7 +18,7 @@ struct SweepArguments {
   std::string file;
   std::vector<std::string> overrides;  ///< key=value
 };
-/// Root reads the file; all ranks expand the same text. @throws CollectiveError
+/// Root reads the file and what it includes; all ranks expand the same texts. @throws CollectiveError
 std::vector<config::RunSpec> load_sweep(const comm::Communicator& world, const SweepArguments& arguments);
 
 struct CheckArguments {

@@ -79,6 +79,24 @@ BOOST_FIXTURE_TEST_CASE(check_prints_the_plan_and_reads_no_weights, Fixture) {
              run.at("dense").at("parameters").get<Index>() - 3 * (2048 - 960));
 }
 
+BOOST_FIXTURE_TEST_CASE(what_is_included_is_the_same_run_and_all_ranks_read_the_same_files, Fixture) {
+  const std::string check = kronlab_program + " check --json " + toml;
+  const std::string plan = run_program(check).out;
+  BOOST_TEST(run().exit_code == 0);
+  const std::string written = read_text_file(toml);
+  const auto stage = written.find("[[stage]]");
+  write_file_atomically(folder / "base.toml", written.substr(0, stage));
+  write_file_atomically(toml, "include = \"base.toml\"\n" + written.substr(stage));
+  BOOST_TEST(run_program(check).out == plan);
+  BOOST_TEST(run_program(mpirun + "2 " + check).exit_code == 0);
+  BOOST_TEST(nlohmann::json::parse(run("--json").out).at("runs").at(0).at("done_before") == true);
+  write_file_atomically(folder / "base.toml", "include = \"e.toml\"");
+  for (const char* command : {" check ", " run ", " train "}) {
+    check_refused(run_program(kronlab_program + command + toml), "base.toml:1:1: include: '" + toml + "' includes itself");
+  }
+  check_refused(run_program(mpirun + "2 " + check), "includes itself");
+}
+
 BOOST_FIXTURE_TEST_CASE(eval_prints_one_json_object_that_is_the_same_on_two_ranks, Fixture) {
   const std::string arguments = " eval " + model + " --text " + text + " --window 32 --json";
   auto one = nlohmann::json::parse(run_program(kronlab_program + arguments).out);

@@ -1,7 +1,9 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
+#include <map>
 
 #include "experiments/pipeline/experiment_spec.hpp"
+#include "framework/config/read_toml_file.hpp"
 #include "tests/support/message_of.hpp"
 
 using namespace kronlab;
@@ -68,6 +70,16 @@ BOOST_AUTO_TEST_CASE(identity_ignores_names_and_paths_and_nothing_that_changes_a
                                  {"\"m\"\n", "\"m\"\nhead = \"untied\"\n"}}) {
     BOOST_TEST_CONTEXT(to) { BOOST_TEST(identity(replaced(whole, from, to)) != base); }
   }
+}
+
+BOOST_AUTO_TEST_CASE(identity_is_the_same_whether_something_was_written_or_included) {
+  const std::string body = calibration + stage + "decompose = { kind = \"whitened-svd\", keep = 0.5 }\n";
+  const std::map<std::string, std::string> files{{"x/e.toml", "include = \"../bases/b.toml\"\n[model]\npath = \"m\"\n[experiment]\nname = \"e\"\n"},
+                                                 {"bases/b.toml", "[model]\npath = \"other\"\n" + body}};
+  const auto included = ExperimentSpec::read(config::read_toml_file("x/e.toml", [&](const std::string& path) { return files.at(path); }), "/base");
+  const auto written = spec_of(head + body);
+  BOOST_TEST(config::to_toml(included.resolved) == config::to_toml(written.resolved));
+  BOOST_TEST(identity_of(included.resolved) == identity_of(written.resolved));
 }
 
 BOOST_AUTO_TEST_CASE(variables_of_the_environment_stand_in_paths_and_missing_ones_are_named) {

@@ -1,11 +1,13 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "experiments/pipeline/compression_plan.hpp"
 #include "experiments/pipeline/memory_estimate.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/hash.hpp"
+#include "framework/config/read_toml_file.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/test_data.hpp"
 #include "tests/support/tiny_model.hpp"
@@ -27,7 +29,7 @@ struct PlannedRun {
 
 std::vector<PlannedRun> plans_of(const fs::path& file) {
   std::vector<PlannedRun> plans;
-  for (const auto& run : config::expand_sweep(config::parse_toml(read_text_file(file.string()), file.string()))) {
+  for (const auto& run : config::expand_sweep(config::read_toml_file(file.string()))) {
     const auto spec = ExperimentSpec::read(run.config, file.parent_path().string());
     plans.push_back({run.label, CompressionPlan::make(spec, ModelAccess(spec.model.path).config())});
   }
@@ -41,6 +43,21 @@ CompressionPlan tiny_plan(const std::string& stages,
       "32 }\ndistillation = { path = \"c\", window = 32, holdout = 1 }\n" +
       stages;
   return CompressionPlan::make(ExperimentSpec::read(config::parse_toml(toml, "f.toml"), "."), config);
+}
+
+/// Files of a folder that others of it do not include.
+std::set<fs::path> experiments_below(const fs::path& folder) {
+  std::set<fs::path> files, included;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.path().extension() != ".toml") continue;
+    const fs::path& file = *files.insert(entry.path().lexically_normal()).first;
+    config::read_toml_file(file.string(), [&](const std::string& path) {
+      if (path != file) included.insert(path);
+      return read_text_file(path);
+    });
+  }
+  for (const auto& path : included) files.erase(path);
+  return files;
 }
 
 /// A stage that only trains.
@@ -86,14 +103,19 @@ BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
   setenv("HEALING_TEXT", "/nowhere", 1);
   setenv("SEARCH_MODEL", std::getenv("QUICKSTART_MODEL"), 1);
   setenv("SEARCH_TEXT", "/nowhere", 1);
-  int count = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(source_dir / "experiments")) {
-    if (entry.path().extension() != ".toml") continue;
-    BOOST_TEST_CONTEXT(entry.path()) { BOOST_TEST(!plans_of(entry.path()).empty()); }
-    ++count;
+  const auto files = experiments_below(source_dir / "experiments");
+  for (const auto& file : files) {
+    BOOST_TEST_CONTEXT(file) { BOOST_TEST(!plans_of(file).empty()); }
   }
-  BOOST_TEST(count >= 7);
+  BOOST_TEST(files.size() >= 7u);
   fs::remove_all(fs::temp_directory_path() / "kronlab-plan-model");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_that_another_includes_is_no_experiment_of_its_own) {
+  const kronlab::testing::TemporaryFolder folder;
+  write_file_atomically(folder / "base.toml", "[model]\npath = \"m\"");
+  write_file_atomically(folder / "e.toml", "include = \"base.toml\"");
+  BOOST_TEST(experiments_below(folder.path()) == std::set<fs::path>{folder.path() / "e.toml"}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(a_factor_can_be_decomposed_again_and_a_layer_only_once) {
