@@ -317,7 +317,7 @@ BOOST_AUTO_TEST_CASE(a_record_of_schema_1_is_read_and_goes_on) {
     run.record(sample_metric("eval/perplexity", 29.5, -1));
     run.flush();
     SQLite::Database old((run.folder() / "run.sqlite").string(), SQLite::OPEN_READWRITE);  // what version 1 did not have
-    old.exec("DROP TABLE window_loss; DROP TABLE evaluation; PRAGMA user_version = 1");
+    old.exec("DROP TABLE window_loss; DROP TABLE evaluation; DROP TABLE attempt; PRAGMA user_version = 1");
   }
   const auto folder = store.path() / "runs" / id;
   BOOST_TEST(RunReader(folder).schema_version() == 1);
