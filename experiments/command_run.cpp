@@ -81,7 +81,8 @@ int code_of(const std::vector<Ended>& all) {
 int run(const comm::Communicator& world, const RunArguments& arguments) {
   const auto specs = load_sweep(world, arguments.sweep);
   const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
-  const RunOptions options{arguments.store, folder.empty() ? "." : folder, arguments.command_line, arguments.threads, arguments.max_failures};
+  const RunOptions options{arguments.store, folder.empty() ? "." : folder, arguments.command_line, arguments.threads, arguments.max_failures,
+                           std::make_shared<storage::RunCache>(arguments.store)};
   expect_all_can_be_done(world, specs, options.config_folder, arguments);
   StopRequest::install_handlers();
   std::vector<Ended> all;

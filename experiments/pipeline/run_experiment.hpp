@@ -1,10 +1,12 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "experiments/pipeline/experiment_spec.hpp"
 #include "framework/comm/communicator.hpp"
+#include "framework/storage/run_index.hpp"
 
 namespace kronlab::experiments {
 
@@ -15,6 +17,7 @@ struct RunOptions {
   std::vector<std::string> command_line;
   int threads = 1;  ///< of each rank, for the record
   Index max_failures = 3;  ///< a run that failed this often is not tried again
+  std::shared_ptr<storage::RunCache> known_runs = {};  ///< of the store, kept over the runs of a sweep; may be null
 };
 
 /// A row of the table that a sweep ends with.

@@ -147,9 +147,9 @@ RunRecord::~RunRecord() {
   }
 }
 
-bool RunRecord::find_done(const std::string& store_path, const std::string& cell, std::string& unfinished) {
-  if (!fs::exists(fs::path(store_path) / "runs")) return false;
-  for (const auto& run : storage::indexed_runs(store_path)) {
+bool RunRecord::find_done(const RunOptions& options, const std::string& cell, std::string& unfinished) {
+  if (!fs::exists(fs::path(options.store_path) / "runs")) return false;
+  for (const auto& run : options.known_runs ? options.known_runs->runs() : storage::indexed_runs(options.store_path)) {
     if (!run.problem.empty() || run.cell != cell) continue;
     id_ = run.id, folder_ = run.folder.string();
     is_done_ = run.status.state == storage::RunState::done;
@@ -161,14 +161,14 @@ bool RunRecord::find_done(const std::string& store_path, const std::string& cell
 
 void RunRecord::open_or_create(const RunOptions& options, const storage::RunDescription& description) {
   std::string unfinished;
-  if (find_done(options.store_path, description.cell, unfinished)) return;
+  if (find_done(options, description.cell, unfinished)) return;
   claim_ = storage::Claim::take(options.store_path, description.cell);
   if (!claim_) {
     held_by_ = storage::holder_of(options.store_path, description.cell);
     if (held_by_.empty()) held_by_ = "a job that has just ended";
     return;
   }
-  if (find_done(options.store_path, description.cell, unfinished)) {  // meanwhile
+  if (find_done(options, description.cell, unfinished)) {  // meanwhile
     claim_.reset();
     return;
   }

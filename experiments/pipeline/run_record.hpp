@@ -59,7 +59,7 @@ class RunRecord {
 
  private:
   /// Looks for runs of the cell: whether one is done. `unfinished` is the last one that is not.
-  bool find_done(const std::string& store_path, const std::string& cell, std::string& unfinished);
+  bool find_done(const RunOptions& options, const std::string& cell, std::string& unfinished);
   void open_or_create(const RunOptions& options, const storage::RunDescription& description);
   void ended(storage::RunState state, const std::string& reason) noexcept;
   void on_root(const std::function<void(storage::RunStore&)>& work);

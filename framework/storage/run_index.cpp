@@ -252,17 +252,29 @@ fs::path index_path(const std::string& store_path) { return fs::path(store_path)
 
 }  // namespace
 
-std::vector<IndexedRun> indexed_runs(const std::string& store_path) {
-  const auto listings = list_run_folders(store_path);
-  const auto known = known_entries(index_path(store_path));
+struct RunCache::State {
+  std::string store_path;
+  std::optional<Entries> known;  ///< none before the first question
+};
+
+RunCache::RunCache(std::string store_path) : state_(std::make_unique<State>(State{std::move(store_path), std::nullopt})) {}
+RunCache::~RunCache() = default;
+
+std::vector<IndexedRun> RunCache::runs() {
+  const auto listings = list_run_folders(state_->store_path);
+  auto& known = state_->known;
+  if (!known) known = known_entries(index_path(state_->store_path));
   std::vector<IndexedRun> runs;
   for (const auto& listing : listings) {
     Entry entry;
-    refresh(entry, listing, known);
-    runs.push_back(std::move(entry.run));
+    const bool is_new = refresh(entry, listing, *known);
+    runs.push_back(entry.run);
+    if (is_new) known->insert_or_assign(listing.id, std::move(entry));
   }
   return runs;
 }
+
+std::vector<IndexedRun> indexed_runs(const std::string& store_path) { return RunCache(store_path).runs(); }
 
 IndexUpdate update_index(const std::string& store_path, bool from_nothing, const std::function<void(Index, Index)>& on_read) {
   const auto path = index_path(store_path);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,22 @@ struct IndexedRun {
 /// an index. A run that says "running" while its process is gone from this host is lost.
 /// @throws StorageError if there is no such store
 std::vector<IndexedRun> indexed_runs(const std::string& store_path);
+
+/// The same for one who asks again and again, as a sweep does before each of its runs: what was read once is read again
+/// only if it changed.
+class RunCache {
+ public:
+  explicit RunCache(std::string store_path);
+  RunCache(const RunCache&) = delete;
+  RunCache& operator=(const RunCache&) = delete;
+  ~RunCache();
+  /// As indexed_runs.
+  std::vector<IndexedRun> runs();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 struct IndexUpdate {
   Index unchanged = 0;

@@ -105,6 +105,22 @@ BOOST_AUTO_TEST_CASE(what_changed_is_read_again_with_and_without_an_update) {
   expect_update(update_index(store.path, false), 0, 2, 0);
 }
 
+BOOST_AUTO_TEST_CASE(a_cache_sees_what_changed_since_it_was_asked) {
+  const Store store;
+  RunCache cache(store.path);
+  BOOST_TEST(text_of(cache.runs()) == text_of(indexed_runs(store.path)));
+  {
+    auto run = RunStore::open(store.path, store.second);
+    run.set_state(RunState::done);
+  }
+  const std::string third = add_run(store.path, "third", 29.5);
+  fs::remove_all(store.run_folder(store.first));
+  for (int again = 0; again < 2; ++again) {
+    BOOST_TEST((ids_of(cache.runs()) == std::vector{store.second, third}));
+    BOOST_TEST(text_of(cache.runs()) == text_of(indexed_runs(store.path)));
+  }
+}
+
 BOOST_AUTO_TEST_CASE(a_run_that_was_just_written_is_not_taken_to_be_settled) {
   const Store store;
   auto run = RunStore::open(store.path, store.first);
