@@ -1,7 +1,5 @@
 #include "decompositions/matched_weight.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "decompositions/moment_scales.hpp"
@@ -16,12 +14,6 @@ Tensor matched_weight(ConstTensorView weight, const LayerStatistics& statistics,
   KRONLAB_EXPECTS(c.rows() == weight.cols && c.cols() == weight.cols && reference.rows() == weight.cols && reference.cols() == weight.cols,
                   "a weight [{}, {}] with input moments [{}, {}] and reference moments [{}, {}]", weight.rows, weight.cols, c.rows(),
                   c.cols(), reference.rows(), reference.cols());
-  for (const auto* moments : {&c, &reference}) {
-    const auto is_finite = [](double moment) { return std::isfinite(moment); };
-    if (!std::all_of(moments->data(), moments->data() + moments->size(), is_finite)) {
-      throw DataError(fmt::format("second moments of inputs ({} x {}) that are no finite numbers", c.rows(), c.cols()));
-    }
-  }
   const double floor = damping * mean_diagonal(c);
   auto damped = to_matrix<double>(c.view()), target = to_matrix<double>(reference.view());
   for (Index i = 0; i < c.rows(); ++i) damped(i, i) += floor, target(i, i) += floor;

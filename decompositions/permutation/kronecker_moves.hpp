@@ -31,7 +31,7 @@ class KroneckerMoves : public AxisMoves {
   bool is_by_rows() const { return axis_ == Axis::rows; }
   const KroneckerObjective& objective() const { return objective_; }
   const std::vector<Index>& other_order(const Grouping& grouping) const {
-    return grouping.of(is_by_rows() ? Axis::columns : Axis::rows);
+    return grouping.of(other_axis(axis_));
   }
   /// P for G, both with index (u, s) = u b + s, into p(u, v) and kept().
   void set_projector(const Matrix<double>& gram);

@@ -10,6 +10,7 @@
 namespace kronlab::decompositions {
 
 enum class Axis { rows, columns };
+constexpr Axis other_axis(Axis axis) { return axis == Axis::rows ? Axis::columns : Axis::rows; }
 
 /// Orders of rows and columns: entry g * group + u is the element at position u of group g. The sequence of the groups
 /// does not matter.

@@ -129,7 +129,7 @@ Grouping SharedAxisObjective::grouping_of(std::size_t part, const std::vector<In
   Grouping grouping;
   const auto& [objective, axis, other] = parts_[part];
   grouping.of(axis) = order;
-  grouping.of(axis == Axis::rows ? Axis::columns : Axis::rows) = other;
+  grouping.of(other_axis(axis)) = other;
   return grouping;
 }
 

@@ -291,6 +291,12 @@ class StageRunner {
     return outcome;
   }
 
+  /// The result that `rank` has under a key, on all ranks. Collective.
+  SearchResult broadcast_result(const std::map<std::size_t, SearchResult>& own, std::size_t key, int rank) const {
+    const auto text = communicator_.broadcast(rank == communicator_.rank() ? decompositions::serialise(own.at(key)) : "", rank);
+    return decompositions::deserialise_search_result(text);
+  }
+
   /// Searches with several starts, each start on the rank that has it; the best result, the first of equal ones, by layer
   /// of the group. Collective.
   std::map<std::size_t, SearchResult> search_from_many_starts(const Group& group, const LayerTasks& tasks, const StatisticsOf& statistics_for) {
@@ -314,8 +320,7 @@ class StageRunner {
     });
     for (const auto task : shared) {
       const int rank = tasks.rank_of(task);
-      const auto text = communicator_.broadcast(rank == communicator_.rank() ? decompositions::serialise(own.at(task)) : "", rank);
-      auto result = decompositions::deserialise_search_result(text);
+      auto result = broadcast_result(own, task, rank);
       const auto [best, is_first] = found.try_emplace(tasks.all()[task].layer, result);
       if (!is_first) decompositions::keep_best(best->second, std::move(result));
     }
@@ -346,8 +351,7 @@ class StageRunner {
     });
     for (const auto& layers : units) {
       const int rank = tasks.owner(layers.front());
-      const auto text = communicator_.broadcast(rank == communicator_.rank() ? decompositions::serialise(own.at(layers.front())) : "", rank);
-      const auto result = decompositions::deserialise_search_result(text);
+      const auto result = broadcast_result(own, layers.front(), rank);
       const Index block = planned_[group.layers[layers.front()]].block;
       for (auto& name : move_hidden_units(student_, block, result.rows)) moved_.push_back(std::move(name));
       if (const auto hidden = statistics.find({block, model::InputSite::mlp_hidden}); hidden != statistics.end())

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <list>
-#include <numeric>
 #include <utility>
 
 #include "decompositions/permutation/kronecker_objective.hpp"
@@ -16,12 +15,6 @@ using decompositions::Axis;
 using model::InputSite;
 
 bool is_beside_hidden_units(InputSite site) { return site == InputSite::mlp || site == InputSite::mlp_hidden; }
-
-std::vector<Index> in_sequence(Index n) {
-  std::vector<Index> order(static_cast<std::size_t>(n));
-  std::iota(order.begin(), order.end(), Index{0});
-  return order;
-}
 
 /// The elements of one axis in another order; a vector has only columns.
 Tensor moved(ConstTensorView from, Axis axis, const std::vector<Index>& order) {
@@ -100,7 +93,7 @@ decompositions::SearchResult find_hidden_order(const decompositions::ConfiguredS
     decompositions::expect_finite(layer->name, seen.back());
     objectives.emplace_back(seen.back().view(), grouping);
     const Axis axis = hidden_axis(*layer);
-    parts.push_back({&objectives.back(), axis, in_sequence(axis == Axis::rows ? layer->cols : layer->rows)});
+    parts.push_back({&objectives.back(), axis, decompositions::identity_grouping(objectives.back()).of(decompositions::other_axis(axis))});
     problem += fmt::format(", {} energy {:a} blocks {}x{} {} terms", layer->name, objectives.back().energy(), grouping.right_rows, grouping.right_cols,
                            grouping.num_terms);
   }

@@ -1,7 +1,6 @@
 #include "experiments/pipeline/run_record.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include "experiments/pipeline/run_provenance.hpp"
@@ -178,8 +177,7 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
     expect_few_failures(fs::path(options.store_path) / "runs" / unfinished, options.max_failures);
     store_ = storage::RunStore::open(options.store_path, unfinished);
   }
-  const char* job = std::getenv("SLURM_JOB_ID");
-  store_->attempt_started(job ? job : "");
+  store_->attempt_started();
   id_ = store_->id(), folder_ = store_->folder().string();
   num_finished_ = experiments::num_finished_stages(folder_);
   const auto first_unknown = num_finished_ + (is_compressed(folder_, num_finished_) ? 1 : 0);

@@ -188,6 +188,8 @@ void solve_left_transposed_lower(ConstMatrixView<double> l, MatrixView<double> b
 
 void solve_right_positive(Matrix<double>& n, Matrix<double>& b) {
   KRONLAB_EXPECTS(n.rows() == n.cols() && b.cols() == n.rows(), "solve with {} x {} for {} columns", n.rows(), n.cols(), b.cols());
+  expect_finite(n.view(), "solve");
+  expect_finite(b.view(), "solve");
   keep_blas_single_threaded();
   // Row-major B is column-major B^T, and N B^T's solution is X^T.
   const auto info = LAPACKE_dposv(LAPACK_COL_MAJOR, 'L', as_int(n.rows()), as_int(b.rows()), n.data(), as_int(n.rows()), b.data(), as_int(b.cols()));

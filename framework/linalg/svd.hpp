@@ -55,7 +55,7 @@ void solve_right_lower(ConstMatrixView<double> l, MatrixView<double> b);
 void solve_left_transposed_lower(ConstMatrixView<double> l, MatrixView<double> b);
 
 /// X with X N = B for a symmetric positive definite N: B is replaced by B N^-1, N by what is left of it (LAPACK dposv).
-/// b: [m, n], n: [n, n], both contiguous. @throws DataError if N is not positive definite
+/// b: [m, n], n: [n, n], both contiguous. @throws DataError if N is not positive definite, or a number is not finite
 void solve_right_positive(Matrix<double>& n, Matrix<double>& b);
 
 }  // namespace kronlab::linalg

@@ -39,10 +39,7 @@ std::string new_token() {
   return fmt::format("{:08x}{:08x}", device(), device());
 }
 
-Holder self() {
-  const char* job = std::getenv("SLURM_JOB_ID");
-  return {new_token(), this_process(), job ? job : ""};
-}
+Holder self() { return {new_token(), this_process(), slurm_job()}; }
 
 /// None if there is no such file, or only a beginning of one.
 std::optional<Holder> read_holder(const fs::path& path) {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <sstream>
@@ -233,6 +234,11 @@ SQLite::Database open_for_writing(const std::filesystem::path& path) {
 std::string this_process() {
   const long pid = ::getpid();
   return fmt::format("{} {} {}", host_name(), pid, start_of_process(pid));
+}
+
+std::string slurm_job() {
+  const char* job = std::getenv("SLURM_JOB_ID");
+  return job ? job : "";
 }
 
 ProcessState process_state(const std::string& process) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include "framework/base/error.hpp"
 
@@ -31,6 +32,22 @@ auto with_database(const std::filesystem::path& path, Work&& work) {
 /// A number, or NULL where there is none.
 void bind_optional(SQLite::Statement& statement, int position, const std::optional<double>& value);
 
+/// Runs a statement with these values in the places of its question marks, ready for the next ones.
+template <class... Values>
+void execute_with(SQLite::Statement& statement, const Values&... values) {
+  int position = 0;
+  [[maybe_unused]] const auto bind = [&](const auto& value) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::optional<double>>) {
+      bind_optional(statement, ++position, value);
+    } else {
+      statement.bind(++position, value);
+    }
+  };
+  (bind(values), ...);
+  statement.exec();
+  statement.reset();
+}
+
 /// Opens run.sqlite for its one writer and brings its schema up to `run_schema_version`.
 /// @throws StorageError if the schema is newer (with its number), it is no run's database, or it is damaged
 SQLite::Database open_for_writing(const std::filesystem::path& path);
@@ -41,6 +58,8 @@ int checked_schema_version(SQLite::Database& database, const std::filesystem::pa
 
 /// A process as a text that no other process ever has on this host: "HOST PID START".
 std::string this_process();
+/// The Slurm job that it belongs to; empty without one.
+std::string slurm_job();
 /// Whether a process named by `this_process()` still runs, as far as this host knows; no name at all is gone.
 enum class ProcessState { alive, gone, elsewhere };
 ProcessState process_state(const std::string& process);

@@ -66,15 +66,20 @@ struct Entry {
   std::string signature;  ///< empty: read it again
 };
 
-std::string signature_of(const fs::path& folder, bool is_for_index) {
+/// Time and size of a run's file, and whether it was changed long enough ago to be believed.
+struct FileState {
+  std::string signature;
+  bool is_settled = false;
+};
+
+FileState file_state(const fs::path& folder) {
   struct ::stat found {};
   if (::stat((folder / "run.sqlite").c_str(), &found) != 0) return {};
   std::timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  const std::int64_t changed_ns = found.st_mtim.tv_sec * std::int64_t{1'000'000'000} + found.st_mtim.tv_nsec;
-  const std::int64_t now_ns = now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
-  if (is_for_index && now_ns - changed_ns < settled_ns) return {};
-  return fmt::format("{} {}", changed_ns, found.st_size);
+  const auto in_ns = [](const std::timespec& time) { return time.tv_sec * std::int64_t{1'000'000'000} + time.tv_nsec; };
+  const std::int64_t changed_ns = in_ns(found.st_mtim);
+  return {fmt::format("{} {}", changed_ns, found.st_size), in_ns(now) - changed_ns >= settled_ns};
 }
 
 std::optional<Metric> headline(const std::vector<Metric>& metrics) {
@@ -127,14 +132,8 @@ void insert(SQLite::Database& database, const Entry& entry) {
   statement.bind(++at, headline ? headline->protocol : "");
   statement.exec();
   SQLite::Statement parameter(database, "INSERT INTO parameter (run, position, name, value) VALUES (?, ?, ?, ?)");
-  for (std::size_t i = 0; i < run.parameters.size(); ++i) {
-    parameter.bind(1, run.id);
-    parameter.bind(2, static_cast<std::int64_t>(i));
-    parameter.bind(3, run.parameters[i].first);
-    parameter.bind(4, run.parameters[i].second);
-    parameter.exec();
-    parameter.reset();
-  }
+  std::int64_t position = 0;
+  for (const auto& [name, value] : run.parameters) execute_with(parameter, run.id, position++, name, value);
 }
 
 Entry entry_of(SQLite::Statement& row) {
@@ -196,14 +195,14 @@ Entries known_entries(const fs::path& path) {
 /// The entry of a run folder, from the index if nothing changed since. @return whether it was read anew
 bool refresh(Entry& entry, const RunListing& listing, const Entries& known) {
   const auto found = known.find(listing.id);
-  const std::string before = signature_of(listing.folder, false);
-  if (found != known.end() && !found->second.signature.empty() && found->second.signature == before) {
+  const FileState file = file_state(listing.folder);  // before it is read: what is written meanwhile is seen next time
+  if (found != known.end() && !found->second.signature.empty() && found->second.signature == file.signature) {
     entry = found->second;
     entry.run.folder = listing.folder;
     note_lost_writer(entry.run.status);
     return false;
   }
-  entry.signature = signature_of(listing.folder, true);  // before it is read: what is written meanwhile is seen next time
+  entry.signature = file.is_settled ? file.signature : "";
   entry.run = read_run(listing);
   return true;
 }
@@ -234,14 +233,9 @@ void write_changes(const fs::path& path, const std::vector<const Entry*>& change
     database.exec("PRAGMA foreign_keys = ON");
     SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
     SQLite::Statement remove(database, "DELETE FROM run WHERE id = ?");
-    const auto forget = [&](const std::string& id) {
-      remove.bind(1, id);
-      remove.exec();
-      remove.reset();
-    };
-    for (const auto& id : gone) forget(id);
+    for (const auto& id : gone) execute_with(remove, id);
     for (const auto* entry : changed) {
-      forget(entry->run.id);
+      execute_with(remove, entry->run.id);
       insert(database, *entry);
     }
     transaction.commit();

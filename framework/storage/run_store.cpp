@@ -87,19 +87,12 @@ void sync_folder(const fs::path& path) {
 template <class... Values>
 void execute(SQLite::Database& database, const char* sql, const Values&... values) {
   SQLite::Statement statement(database, sql);
-  int position = 0;
-  (statement.bind(++position, values), ...);
-  statement.exec();
+  execute_with(statement, values...);
 }
 
 void insert_texts(SQLite::Database& database, const char* table, const NamedTexts& texts) {
   SQLite::Statement statement(database, fmt::format("INSERT INTO {} (name, value) VALUES (?, ?)", table));
-  for (const auto& [name, value] : texts) {
-    statement.bind(1, name);
-    statement.bind(2, value);
-    statement.exec();
-    statement.reset();
-  }
+  for (const auto& [name, value] : texts) execute_with(statement, name, value);
 }
 
 void insert_run(SQLite::Database& database, const std::string& run_id, const RunDescription& run) {
@@ -120,19 +113,8 @@ void insert_metrics(SQLite::Database& database, const std::vector<Metric>& metri
   SQLite::Statement statement(database,
                               "INSERT INTO metric (name, value, unit, stage, step, layer, dataset, protocol, "
                               "standard_error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  for (const auto& metric : metrics) {
-    statement.bind(1, metric.name);
-    statement.bind(2, metric.value);
-    statement.bind(3, metric.unit);
-    statement.bind(4, metric.stage);
-    statement.bind(5, metric.step);
-    statement.bind(6, metric.layer);
-    statement.bind(7, metric.dataset);
-    statement.bind(8, metric.protocol);
-    bind_optional(statement, 9, metric.standard_error);
-    statement.exec();
-    statement.reset();
-  }
+  for (const auto& m : metrics)
+    execute_with(statement, m.name, m.value, m.unit, m.stage, m.step, m.layer, m.dataset, m.protocol, m.standard_error);
 }
 
 void insert_layers(SQLite::Database& database, const std::vector<LayerRecord>& layers) {
@@ -141,23 +123,9 @@ void insert_layers(SQLite::Database& database, const std::vector<LayerRecord>& l
       "INSERT OR REPLACE INTO layer (stage, layer, method, num_rows, num_cols, parameters_before, parameters_after, "
       "bytes_after, relative_error, weighted_error, search_value, search_bound, seconds, convergence) "
       "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-  for (const auto& layer : layers) {
-    statement.bind(1, layer.stage);
-    statement.bind(2, layer.layer);
-    statement.bind(3, layer.method);
-    statement.bind(4, layer.rows);
-    statement.bind(5, layer.cols);
-    statement.bind(6, layer.parameters_before);
-    statement.bind(7, layer.parameters_after);
-    statement.bind(8, layer.bytes_after);
-    statement.bind(9, layer.relative_error);
-    bind_optional(statement, 10, layer.weighted_error);
-    bind_optional(statement, 11, layer.search_value);
-    bind_optional(statement, 12, layer.search_bound);
-    statement.bind(13, layer.seconds);
-    statement.bind(14, layer.convergence);
-    statement.exec();
-    statement.reset();
+  for (const auto& l : layers) {
+    execute_with(statement, l.stage, l.layer, l.method, l.rows, l.cols, l.parameters_before, l.parameters_after, l.bytes_after, l.relative_error,
+                 l.weighted_error, l.search_value, l.search_bound, l.seconds, l.convergence);
   }
 }
 
@@ -165,22 +133,10 @@ void insert_evaluations(SQLite::Database& database, const std::vector<Evaluation
   SQLite::Statement parent(database, "INSERT INTO evaluation (stage, step, dataset, protocol, data_sha256) VALUES (?, ?, ?, ?, ?)");
   SQLite::Statement child(database, "INSERT INTO window_loss (evaluation, window, weight, loss) VALUES (?, ?, ?, ?)");
   for (const auto& evaluation : evaluations) {
-    parent.bind(1, evaluation.stage);
-    parent.bind(2, evaluation.step);
-    parent.bind(3, evaluation.dataset);
-    parent.bind(4, evaluation.protocol);
-    parent.bind(5, evaluation.data_sha256);
-    parent.exec();
-    parent.reset();
+    execute_with(parent, evaluation.stage, evaluation.step, evaluation.dataset, evaluation.protocol, evaluation.data_sha256);
     const std::int64_t id = database.getLastInsertRowid();
-    for (std::size_t w = 0; w < evaluation.windows.size(); ++w) {
-      child.bind(1, id);
-      child.bind(2, static_cast<std::int64_t>(w));
-      child.bind(3, evaluation.windows[w].weight);
-      child.bind(4, evaluation.windows[w].loss);
-      child.exec();
-      child.reset();
-    }
+    std::int64_t number = 0;
+    for (const auto& [weight, loss] : evaluation.windows) execute_with(child, id, number++, weight, loss);
   }
 }
 
@@ -372,9 +328,10 @@ void RunStore::set_state(RunState state, const std::string& reason) {
   state_->is_claimed = goes_on;
 }
 
-void RunStore::attempt_started(const std::string& job) {
+void RunStore::attempt_started() {
   state_->commit_patiently([&] {
-    execute(state_->database, "INSERT INTO attempt (started_at, process, job, state, reason) VALUES (?, ?, ?, 'running', '')", utc_now(), this_process(), job);
+    execute(state_->database, "INSERT INTO attempt (started_at, process, job, state, reason) VALUES (?, ?, ?, 'running', '')", utc_now(), this_process(),
+            slurm_job());
   });
 }
 

@@ -109,8 +109,8 @@ class RunStore final : public MetricSink {
   /// Flushes. @throws StorageError if the stage was not started
   void stage_finished(Index stage, double seconds);
 
-  /// Notes that this process begins to work on the run. Flushes.
-  void attempt_started(const std::string& job = {});
+  /// Notes that this process, and its Slurm job if it has one, begin to work on the run. Flushes.
+  void attempt_started();
   /// Removes everything recorded of stage `first` and later ones (stages, layers, metrics), before they are done again.
   void forget_stages_from(Index first);
   /// Removes the metrics and evaluations of a stage whose step is above `step`, before those steps are done again.

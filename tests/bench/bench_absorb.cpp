@@ -43,8 +43,6 @@ std::vector<Layer> mlp_of(const storage::GgufFile& file, const std::string& bloc
   return layers;
 }
 
-Axis other_of(Axis axis) { return axis == Axis::rows ? Axis::columns : Axis::rows; }
-
 void print(const char* what, const std::vector<double>& values, double started) {
   std::printf("  %-28s", what);
   for (const double value : values) std::printf("  %.4f", std::sqrt(std::max(1 - value, 0.0)));
@@ -102,7 +100,7 @@ void compare(const storage::GgufFile& file, const std::string& block) {
   started = now_s();
   std::vector<SharedAxisPart> parts;
   for (std::size_t l = 0; l < layers.size(); ++l)
-    parts.push_back({&objectives[l], layers[l].hidden, identity_grouping(objectives[l]).of(other_of(layers[l].hidden))});
+    parts.push_back({&objectives[l], layers[l].hidden, identity_grouping(objectives[l]).of(other_axis(layers[l].hidden))});
   const auto values_of = [&](const SharedAxisObjective& shared, const std::vector<Index>& order) {
     std::vector<double> result;
     for (std::size_t l = 0; l < layers.size(); ++l) result.push_back(objectives[l].value(shared.grouping_of(l, order)));
@@ -114,11 +112,11 @@ void compare(const storage::GgufFile& file, const std::string& block) {
   }
   started = now_s();
   std::vector<Index> hidden = norm_sorted_grouping(SharedAxisObjective(parts)).rows;
-  for (std::size_t l = 0; l < layers.size(); ++l) parts[l].other = norm_sorted_grouping(objectives[l]).of(other_of(layers[l].hidden));
+  for (std::size_t l = 0; l < layers.size(); ++l) parts[l].other = norm_sorted_grouping(objectives[l]).of(other_axis(layers[l].hidden));
   for (int round = 0; round < 3; ++round) {
     hidden = search->search("hidden", SharedAxisObjective(parts), RandomStream(1)).rows;
     for (std::size_t l = 0; l < layers.size(); ++l) {
-      const SharedAxisObjective own({{&objectives[l], other_of(layers[l].hidden), hidden}});
+      const SharedAxisObjective own({{&objectives[l], other_axis(layers[l].hidden), hidden}});
       parts[l].other = search->search("other", own, RandomStream(1)).rows;
     }
     print("... and own other axes", values_of(SharedAxisObjective(parts), hidden), started);
