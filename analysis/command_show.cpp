@@ -6,6 +6,7 @@
 #include "analysis/run_selection.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/base/text_table.hpp"
+#include "framework/storage/run_database.hpp"
 #include "framework/storage/run_results.hpp"
 
 namespace kronlab::analysis {
@@ -42,6 +43,8 @@ void print_as_json(const storage::RunReader& run) {
                {"layers", Json::array()},
                {"metrics", Json::array()},
                {"artifacts", Json::array()},
+               {"attempts", Json::array()},
+               {"evaluations", Json::array()},
                {"provenance", json_texts(description.provenance)}};
   for (const auto& stage : run.stages()) {
     json["stages"].push_back({{"stage", stage.stage},
@@ -55,6 +58,23 @@ void print_as_json(const storage::RunReader& run) {
   for (const auto& artifact : run.artifacts()) {
     json["artifacts"].push_back(
         {{"path", artifact.path}, {"kind", artifact.kind}, {"bytes", artifact.bytes}, {"sha256", artifact.sha256}});
+  }
+  for (const auto& attempt : run.attempts()) {
+    json["attempts"].push_back({{"number", attempt.number},
+                                {"started", attempt.started_at},
+                                {"ended", attempt.ended_at.empty() ? Json(nullptr) : Json(attempt.ended_at)},
+                                {"process", storage::process_for_people(attempt.process)},
+                                {"slurm_job", attempt.job.empty() ? Json(nullptr) : Json(attempt.job)},
+                                {"state", storage::to_string(attempt.state)},
+                                {"reason", attempt.reason}});
+  }
+  for (const auto& evaluation : run.evaluations()) {
+    json["evaluations"].push_back({{"stage", evaluation.stage},
+                                   {"step", evaluation.step},
+                                   {"dataset", evaluation.dataset},
+                                   {"protocol", evaluation.protocol},
+                                   {"data_sha256", evaluation.data_sha256},
+                                   {"windows", evaluation.windows.size()}});
   }
   print_json(json);
 }
@@ -86,6 +106,26 @@ TextTable stage_table(const storage::RunReader& run) {
     table.rows.push_back({stage_text(stage.stage), stage.name, stage.started_at,
                           stage.finished_at.empty() ? "-" : stage.finished_at,
                           stage.seconds ? format_duration(*stage.seconds) : "-"});
+  }
+  return table;
+}
+
+TextTable attempt_table(const storage::RunReader& run) {
+  TextTable table{{{"attempt", Align::right}, {"started"}, {"ended"}, {"process"}, {"Slurm job"}, {"state"}, {"reason"}}, {}};
+  for (const auto& attempt : run.attempts()) {
+    table.rows.push_back({std::to_string(attempt.number), attempt.started_at, attempt.ended_at.empty() ? "-" : attempt.ended_at,
+                          storage::process_for_people(attempt.process), attempt.job.empty() ? "-" : attempt.job, storage::to_string(attempt.state),
+                          attempt.reason});
+  }
+  return table;
+}
+
+/// Those whose windows' losses are kept, for paired tests.
+TextTable evaluation_table(const storage::RunReader& run) {
+  TextTable table{{{"stage"}, {"step", Align::right}, {"dataset"}, {"protocol"}, {"windows", Align::right}}, {}};
+  for (const auto& evaluation : run.evaluations()) {
+    table.rows.push_back({stage_text(evaluation.stage), std::to_string(evaluation.step), evaluation.dataset, evaluation.protocol,
+                          format_count(static_cast<double>(evaluation.windows.size()))});
   }
   return table;
 }
@@ -176,9 +216,12 @@ void print_text(const storage::RunReader& run) {
     std::printf("\nVaried\n\n");
     print_texts(description.parameters);
   }
+  print_section("Attempts", attempt_table(run));
   print_section("Stages", stage_table(run));
   print_section("Layers", layer_table(run));
   print_section("Metrics", metric_table(run));
+  const TextTable evaluations = evaluation_table(run);
+  print_section(fmt::format("Evaluations with the losses of windows: {}", evaluations.rows.size()), evaluations);
   print_section("Artifacts", artifact_table(run));
   std::printf("\nProvenance\n\n");
   print_texts(description.provenance);

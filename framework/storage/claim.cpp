@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cctype>
 #include <cerrno>
@@ -92,7 +93,8 @@ std::optional<double> seconds_since_heartbeat(const fs::path& path, const fs::pa
   return static_cast<double>(now.st_mtim.tv_sec - theirs.st_mtim.tv_sec) + 1e-9 * static_cast<double>(now.st_mtim.tv_nsec - theirs.st_mtim.tv_nsec);
 }
 
-bool is_stale(const fs::path& path, const fs::path& own, const Holder& holder, const ClaimOptions& options) {
+/// `age_s` gives the seconds since the last heartbeat, where it is needed and there is one.
+bool is_gone(const Holder& holder, const ClaimOptions& options, const std::function<std::optional<double>()>& age_s) {
   switch (process_state(holder.process)) {
     case ProcessState::alive:
       return false;
@@ -101,8 +103,26 @@ bool is_stale(const fs::path& path, const fs::path& own, const Holder& holder, c
     case ProcessState::elsewhere:
       break;
   }
-  const auto age = seconds_since_heartbeat(path, own);
+  const auto age = age_s();
   return age && *age > options.stale_after_s && (holder.job.empty() || options.is_job_gone(holder.job));
+}
+
+bool is_stale(const fs::path& path, const fs::path& own, const Holder& holder, const ClaimOptions& options) {
+  return is_gone(holder, options, [&] { return seconds_since_heartbeat(path, own); });
+}
+
+/// The same for one who may not write there: by this host's clock.
+bool is_stale(const fs::path& path, const Holder& holder, const ClaimOptions& options) {
+  return is_gone(holder, options, [&]() -> std::optional<double> {
+    std::error_code code;
+    const auto beaten = fs::last_write_time(path, code);
+    if (code) return std::nullopt;
+    return std::chrono::duration<double>(fs::file_time_type::clock::now() - beaten).count();
+  });
+}
+
+std::string for_people(const Holder& holder) {
+  return fmt::format("{}{}{}", process_for_people(holder.process), holder.job.empty() ? "" : ", Slurm job ", holder.job);
 }
 
 /// Moves a stale claim out of the way. False if it was not the one that was looked at.
@@ -208,11 +228,27 @@ std::optional<Claim> Claim::take(const std::string& store_path, const std::strin
 
 std::string holder_of(const std::string& store_path, const std::string& cell) {
   const auto holder = read_holder(claim_path(store_path, cell));
-  if (!holder) return {};
-  std::istringstream parts(holder->process);
-  std::string host, pid;
-  parts >> host >> pid;
-  return fmt::format("{} process {}{}{}", host, pid, holder->job.empty() ? "" : ", Slurm job ", holder->job);
+  return holder ? for_people(*holder) : "";
+}
+
+std::vector<StaleClaim> stale_claims(const std::string& store_path, const ClaimOptions& options) {
+  std::vector<StaleClaim> stale;
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(fs::path(store_path) / "claims", code)) {
+    const auto holder = read_holder(entry.path());
+    if (holder && is_stale(entry.path(), *holder, options)) stale.push_back({entry.path(), holder->token, for_people(*holder)});
+  }
+  std::ranges::sort(stale, {}, &StaleClaim::path);
+  return stale;
+}
+
+bool remove(const StaleClaim& claim) { return remove_stale(claim.path, {claim.token, {}, {}}); }
+
+HolderState holder_state(const std::string& store_path, const std::string& cell, const ClaimOptions& options) {
+  const auto path = claim_path(store_path, cell);
+  const auto holder = read_holder(path);
+  if (!holder) return HolderState::none;
+  return is_stale(path, *holder, options) ? HolderState::gone : HolderState::working;
 }
 
 }  // namespace kronlab::storage

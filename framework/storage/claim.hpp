@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace kronlab::storage {
 
@@ -40,6 +41,21 @@ class Claim {
   explicit Claim(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
+
+/// A file below STORE/claims whose process is gone, as Claim::take sees it, but by this host's clock.
+struct StaleClaim {
+  std::filesystem::path path;
+  std::string token;   ///< what is in it now
+  std::string holder;  ///< as holder_of() has it
+};
+/// By name; none if there are no claims.
+std::vector<StaleClaim> stale_claims(const std::string& store_path, const ClaimOptions& options = {});
+/// False if another process has taken the cell over meanwhile: then it stays.
+bool remove(const StaleClaim& claim);
+
+/// What a cell's claim says of the process that works on it, by this host's clock; none: there is no claim.
+enum class HolderState { none, working, gone };
+HolderState holder_state(const std::string& store_path, const std::string& cell, const ClaimOptions& options = {});
 
 /// Who holds a cell, for people: "host process 123, Slurm job 456"; empty if nobody does.
 std::string holder_of(const std::string& store_path, const std::string& cell);

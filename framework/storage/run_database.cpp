@@ -236,6 +236,13 @@ std::string this_process() {
   return fmt::format("{} {} {}", host_name(), pid, start_of_process(pid));
 }
 
+std::string process_for_people(const std::string& process) {
+  std::istringstream parts(process);
+  std::string host, pid;
+  parts >> host >> pid;
+  return fmt::format("{} process {}", host, pid);
+}
+
 std::string slurm_job() {
   const char* job = std::getenv("SLURM_JOB_ID");
   return job ? job : "";

@@ -58,6 +58,8 @@ int checked_schema_version(SQLite::Database& database, const std::filesystem::pa
 
 /// A process as a text that no other process ever has on this host: "HOST PID START".
 std::string this_process();
+/// Such a text for people: "HOST process PID".
+std::string process_for_people(const std::string& process);
 /// The Slurm job that it belongs to; empty without one.
 std::string slurm_job();
 /// Whether a process named by `this_process()` still runs, as far as this host knows; no name at all is gone.

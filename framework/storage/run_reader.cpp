@@ -196,32 +196,50 @@ std::vector<LayerRecord> RunReader::layers() const {
 }
 
 std::vector<Metric> RunReader::metrics(const std::string& prefix) const {
-  const char* sql =
-      "SELECT name, value, unit, stage, step, layer, dataset, protocol, standard_error FROM metric ORDER BY id";
-  auto all = state_->rows(sql, [](SQLite::Statement& row) {
-    Metric metric;
-    metric.name = row.getColumn(0).getString();
-    metric.value = number_or_nan(row.getColumn(1));
-    metric.unit = row.getColumn(2).getString();
-    metric.stage = row.getColumn(3).getInt64();
-    metric.step = row.getColumn(4).getInt64();
-    metric.layer = row.getColumn(5).getString();
-    metric.dataset = row.getColumn(6).getString();
-    metric.protocol = row.getColumn(7).getString();
-    metric.standard_error = optional_number(row.getColumn(8));
-    return metric;
+  std::vector<Metric> all;
+  visit_metrics(0, [&](const Metric& metric) {
+    if (metric.name.starts_with(prefix)) all.push_back(metric);
   });
-  std::erase_if(all, [&](const Metric& metric) { return !metric.name.starts_with(prefix); });
   return all;
+}
+
+Index RunReader::visit_metrics(Index after, const std::function<void(const Metric&)>& visit) const {
+  return with_database(state_->path, [&] {
+    SQLite::Statement row(*state_->database,
+                          "SELECT name, value, unit, stage, step, layer, dataset, protocol, standard_error, id FROM metric WHERE id > ? ORDER BY id");
+    row.bind(1, after);
+    while (row.executeStep()) {
+      Metric metric;
+      metric.name = row.getColumn(0).getString();
+      metric.value = number_or_nan(row.getColumn(1));
+      metric.unit = row.getColumn(2).getString();
+      metric.stage = row.getColumn(3).getInt64();
+      metric.step = row.getColumn(4).getInt64();
+      metric.layer = row.getColumn(5).getString();
+      metric.dataset = row.getColumn(6).getString();
+      metric.protocol = row.getColumn(7).getString();
+      metric.standard_error = optional_number(row.getColumn(8));
+      after = row.getColumn(9).getInt64();
+      visit(metric);
+    }
+    return after;
+  });
 }
 
 std::vector<AttemptRecord> RunReader::attempts() const {
   if (state_->version < 2) return {};
   const char* sql = "SELECT number, started_at, ended_at, process, job, state, reason FROM attempt ORDER BY number";
-  return state_->rows(sql, [](SQLite::Statement& row) {
+  auto attempts = state_->rows(sql, [](SQLite::Statement& row) {
     return AttemptRecord{row.getColumn(0).getInt64(),  row.getColumn(1).getString(), row.getColumn(2).getString(), row.getColumn(3).getString(),
                          row.getColumn(4).getString(), run_state(row.getColumn(5).getString()), row.getColumn(6).getString()};
   });
+  for (auto& attempt : attempts) {
+    const bool is_last = attempt.number == attempts.back().number;
+    if (attempt.state != RunState::running || (is_last && process_state(attempt.process) != ProcessState::gone)) continue;
+    attempt.state = RunState::lost;
+    attempt.reason = "its process is gone";
+  }
+  return attempts;
 }
 
 std::vector<EvaluationRecord> RunReader::evaluations() const {

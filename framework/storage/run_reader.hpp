@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -65,7 +66,12 @@ class RunReader {
   std::vector<LayerRecord> layers() const;
   /// In the sequence of recording; those whose name starts with `prefix`.
   std::vector<Metric> metrics(const std::string& prefix = {}) const;
-  /// The first one first; none in a run of schema 1.
+  /// Those with a number above `after` (0: all), one at a time. @return the number of the last one, or `after`
+  ///
+  /// Numbers grow with the recording, but those of steps that were forgotten to be done again are given anew.
+  Index visit_metrics(Index after, const std::function<void(const Metric&)>& visit) const;
+  /// The first one first; none in a run of schema 1. One that says "running" is lost if a later one has begun or its
+  /// process is gone from this host.
   std::vector<AttemptRecord> attempts() const;
   /// In the sequence of recording; none in a run of schema 1.
   std::vector<EvaluationRecord> evaluations() const;
