@@ -8,6 +8,7 @@
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/storage/array_file.hpp"
+#include "framework/storage/run_database.hpp"
 #include "framework/storage/run_index.hpp"
 #include "framework/storage/run_reader.hpp"
 
@@ -147,6 +148,7 @@ RunRecord::~RunRecord() {
 }
 
 bool RunRecord::find_done(const RunOptions& options, const std::string& cell, std::string& unfinished) {
+  unfinished.clear();  // one that was there before may have been deleted
   if (!fs::exists(fs::path(options.store_path) / "runs")) return false;
   for (const auto& run : options.known_runs ? options.known_runs->runs() : storage::indexed_runs(options.store_path)) {
     if (!run.problem.empty() || run.cell != cell) continue;
@@ -177,14 +179,15 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
     expect_few_failures(fs::path(options.store_path) / "runs" / unfinished, options.max_failures);
     store_ = storage::RunStore::open(options.store_path, unfinished);
   }
-  store_->attempt_started();
+  const Index attempt = store_->attempt_started();
   id_ = store_->id(), folder_ = store_->folder().string();
   num_finished_ = experiments::num_finished_stages(folder_);
   const auto first_unknown = num_finished_ + (is_compressed(folder_, num_finished_) ? 1 : 0);
   is_fresh_ = first_unknown == 0;
   store_->forget_stages_from(is_fresh_ ? -1 : static_cast<Index>(first_unknown));
   store_->set_state(storage::RunState::running);
-  log_to_file((store_->folder() / "log" / "run.log").string());
+  log_to_file(storage::attempt_log_path(store_->folder(), attempt).string());
+  log_quietly(fmt::format("attempt {} of run {}, {}", attempt, id_, storage::process_for_people(storage::this_process())));
 }
 
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
@@ -262,6 +265,7 @@ void RunRecord::finish() {
     write_evaluations(file, run.evaluations());
     file.close();
     store.record_artifact("arrays.h5", "arrays");
+    log_quietly("done");
     store.set_state(storage::RunState::done);
   });
 }
@@ -269,6 +273,7 @@ void RunRecord::finish() {
 void RunRecord::ended(storage::RunState state, const std::string& reason) noexcept {
   if (!store_) return;
   try {
+    log_quietly(fmt::format("{}: {}", storage::to_string(state), reason));
     store_->set_state(state, reason);
   } catch (const std::exception& error) {
     log_warning(fmt::format("that run {} is {} could not be recorded: {}", id_, storage::to_string(state), error.what()));

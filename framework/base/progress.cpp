@@ -1,5 +1,6 @@
 #include "framework/base/progress.hpp"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -10,6 +11,8 @@
 
 namespace kronlab {
 namespace {
+
+constexpr double log_interval_s = 10.0;
 
 bool silenced = false;
 
@@ -49,8 +52,16 @@ void log_to_file(const std::string& path) {
   } catch (const spdlog::spdlog_ex& error) {
     throw StorageError(fmt::format("log file '{}': {}", path, error.what()));
   }
-  sinks.back()->set_pattern("%Y-%m-%d %H:%M:%S  %v");
+  sinks.back()->set_formatter(std::make_unique<spdlog::pattern_formatter>("%Y-%m-%dT%H:%M:%SZ  %v", spdlog::pattern_time_type::utc));
   logger().flush_on(spdlog::level::info);
+}
+
+void log_quietly(std::string_view message) {
+  const auto& sinks = logger().sinks();
+  if (silenced || sinks.size() < 2) return;
+  spdlog::logger file(logger().name(), sinks.back());
+  file.info("{}", message);
+  file.flush();
 }
 
 double now_s() {
@@ -66,14 +77,14 @@ std::string format_duration(double seconds) {
 }
 
 Progress::Progress(std::string what, Index total) : what_(std::move(what)), total_(total), started_s_(now_s()) {
-  shown_s_ = started_s_;
+  shown_s_ = noted_s_ = started_s_;
 }
 
 Progress::~Progress() { finish(); }
 
 void Progress::update(Index done, std::string_view detail) {
   done_ = done;
-  const double interval_s = on_terminal() ? 0.2 : 10.0;
+  const double interval_s = on_terminal() ? 0.2 : log_interval_s;
   if (done < total_ && now_s() - shown_s_ >= interval_s) show(done, detail, false);
 }
 
@@ -98,6 +109,9 @@ void Progress::show(Index done, std::string_view detail, bool last) {
   if (on_terminal() && !last) {
     std::fprintf(stderr, "\r\033[K%s", line.c_str());
     std::fflush(stderr);
+    if (shown_s_ - noted_s_ < log_interval_s) return;
+    noted_s_ = shown_s_;
+    log_quietly(line);
   } else {
     if (on_terminal()) std::fputs("\r\033[K", stderr);
     log_info(line);

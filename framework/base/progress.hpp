@@ -12,8 +12,11 @@ namespace kronlab {
 void log_info(std::string_view message);
 void log_warning(std::string_view message);
 void silence_log();
-/// Copies every message to this file as well (the run's `log/`); an empty path stops that.
+/// Appends every message to this file as well, a line with its time in UTC: "2026-11-24T05:13:00Z  words"; an empty path
+/// stops that. @throws StorageError if it cannot be written
 void log_to_file(const std::string& path);
+/// Only into that file, where there is one: what a terminal shows otherwise.
+void log_quietly(std::string_view message);
 
 /// Seconds since some fixed moment; monotonic.
 double now_s();
@@ -21,7 +24,8 @@ double now_s();
 /// "4.2 s", "3 min 07 s", "2 h 05 min".
 std::string format_duration(double seconds);
 
-/// A progress line with an estimate of the time left: rewritten in place on a terminal, else one line every 10 s.
+/// A progress line with an estimate of the time left: rewritten in place on a terminal, else one line every 10 s, and so
+/// in a log file.
 class Progress {
  public:
   /// total: units of work, e.g. windows; what: "evaluating dense model"
@@ -42,7 +46,7 @@ class Progress {
   Index total_ = 0;
   Index done_ = 0;
   double started_s_ = 0.0;
-  double shown_s_ = 0.0;
+  double shown_s_ = 0.0, noted_s_ = 0.0;  ///< on the terminal; in the log
   bool finished_ = false;
 };
 

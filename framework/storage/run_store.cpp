@@ -157,6 +157,8 @@ RunState run_state(const std::string& text) {
   throw StorageError(fmt::format("unknown state of a run '{}'; known: {}", text, fmt::join(state_names, ", ")));
 }
 
+fs::path attempt_log_path(const fs::path& run_folder, Index attempt) { return run_folder / "log" / fmt::format("attempt-{}.log", attempt); }
+
 struct RunStore::State {
   std::string id;
   fs::path folder;
@@ -328,11 +330,14 @@ void RunStore::set_state(RunState state, const std::string& reason) {
   state_->is_claimed = goes_on;
 }
 
-void RunStore::attempt_started() {
+Index RunStore::attempt_started() {
+  Index number = 0;
   state_->commit_patiently([&] {
     execute(state_->database, "INSERT INTO attempt (started_at, process, job, state, reason) VALUES (?, ?, ?, 'running', '')", utc_now(), this_process(),
             slurm_job());
+    number = state_->database.getLastInsertRowid();
   });
+  return number;
 }
 
 void RunStore::stage_started(Index stage, const std::string& name) {

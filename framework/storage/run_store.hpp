@@ -78,6 +78,9 @@ struct AttemptRecord {
   std::string reason;
 };
 
+/// RUN/log/attempt-3.log: the words of an attempt, for people.
+std::filesystem::path attempt_log_path(const std::filesystem::path& run_folder, Index attempt);
+
 /// The writer of one run: STORE/runs/RUN_ID/ with run.sqlite, config.toml, log/, checkpoints/ (arrays.h5: ArrayFile).
 ///
 /// Root rank only: one writer per run. RUN_ID = 20261124T051300Z-1f2e3d4c-slug sorts by time and needs no counter.
@@ -110,7 +113,8 @@ class RunStore final : public MetricSink {
   void stage_finished(Index stage, double seconds);
 
   /// Notes that this process, and its Slurm job if it has one, begin to work on the run. Flushes.
-  void attempt_started();
+  /// @return the attempt's number, from 1
+  Index attempt_started();
   /// Removes everything recorded of stage `first` and later ones (stages, layers, metrics), before they are done again.
   void forget_stages_from(Index first);
   /// Removes the metrics and evaluations of a stage whose step is above `step`, before those steps are done again.

@@ -190,6 +190,24 @@ BOOST_FIXTURE_TEST_CASE(one_bad_run_of_a_sweep_fails_alone, Fixture) {
   BOOST_TEST(contains(list.out, "done"));
 }
 
+BOOST_FIXTURE_TEST_CASE(the_words_of_every_attempt_stay_with_the_run, Fixture) {
+  const fs::path weights = folder.path() / "model" / "model.safetensors", aside = folder.path() / "aside";
+  fs::copy(weights, aside);
+  write_file_atomically(weights.string(), read_text_file(aside.string()).replace(fs::file_size(aside) - 4, 4, std::string("\x00\x00\xc0\x7f", 4)));
+  BOOST_TEST(run().exit_code == 2);
+  BOOST_TEST(run().exit_code == 2);
+  const auto log = [&](const std::string& options) {
+    return run_program(program_path("bin/kronlab-report") + " log driver --store " + store + " " + options);
+  };
+  const auto both = log("");
+  BOOST_TEST(both.exit_code == 0, both.err);
+  for (const char* words : {"== attempt 1: ", "== attempt 2: ", "failed: ", "NaN, infinite", "loading "}) BOOST_TEST(contains(both.out, words), both.out);
+  const auto second = log("--attempt 2");
+  BOOST_TEST(contains(second.out, "Z  attempt 2 of run "), second.out);
+  BOOST_TEST(!contains(second.out, "attempt 1"), second.out);
+  BOOST_TEST(contains(log("--lines 1").out, "Z  failed: "));
+}
+
 BOOST_FIXTURE_TEST_CASE(a_store_that_cannot_be_written_ends_with_1_and_the_path, Fixture) {
   write_file_atomically(folder / "file", "");
   auto output = run_program(kronlab_program + " run " + toml + " --store " + (folder / "file") + "/store");
