@@ -12,6 +12,7 @@ using Action = std::function<void()>;
 void add_index_command(CLI::App& app, Action& chosen);
 void add_list_command(CLI::App& app, Action& chosen);
 void add_log_command(CLI::App& app, Action& chosen);
+void add_tail_command(CLI::App& app, Action& chosen);
 void add_compare_command(CLI::App& app, Action& chosen);
 void add_show_command(CLI::App& app, Action& chosen);
 void add_table_command(CLI::App& app, Action& chosen);

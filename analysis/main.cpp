@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   analysis::add_list_command(app, chosen);
   analysis::add_show_command(app, chosen);
   analysis::add_log_command(app, chosen);
+  analysis::add_tail_command(app, chosen);
   analysis::add_compare_command(app, chosen);
   analysis::add_table_command(app, chosen);
   analysis::add_plot_command(app, chosen);
