@@ -9,7 +9,7 @@
 
 int main(int argc, char** argv) {
   using namespace kronlab;
-  CLI::App app("Reads the record of kronlab runs; only `index` writes, and only the index.", "kronlab-report");
+  CLI::App app("Reads the record of kronlab runs; only `index` and `gc` write: the index, and what is deleted.", "kronlab-report");
   app.require_subcommand(1);
   analysis::Action chosen;
   analysis::add_index_command(app, chosen);
@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   analysis::add_compare_command(app, chosen);
   analysis::add_table_command(app, chosen);
   analysis::add_plot_command(app, chosen);
+  analysis::add_gc_command(app, chosen);
   try {
     app.parse(argc, argv);
     chosen();
