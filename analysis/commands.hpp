@@ -17,6 +17,7 @@ void add_compare_command(CLI::App& app, Action& chosen);
 void add_show_command(CLI::App& app, Action& chosen);
 void add_table_command(CLI::App& app, Action& chosen);
 void add_plot_command(CLI::App& app, Action& chosen);
+void add_export_command(CLI::App& app, Action& chosen);
 void add_gc_command(CLI::App& app, Action& chosen);
 
 }  // namespace kronlab::analysis

@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   analysis::add_compare_command(app, chosen);
   analysis::add_table_command(app, chosen);
   analysis::add_plot_command(app, chosen);
+  analysis::add_export_command(app, chosen);
   analysis::add_gc_command(app, chosen);
   try {
     app.parse(argc, argv);

@@ -375,6 +375,12 @@ bool ArrayReader::is_integer(const std::string& name) const {
   return H5Tget_class(stored.id()) == H5T_INTEGER;
 }
 
+bool ArrayReader::is_text(const std::string& name) const {
+  const Hdf5Handle opened = state_->dataset(name);
+  const Hdf5Handle stored(H5Dget_type(opened.id()), H5Tclose);
+  return H5Tget_class(stored.id()) == H5T_STRING;
+}
+
 std::vector<Index> ArrayReader::read_i64(const std::string& name) const {
   const Hdf5Handle opened = state_->dataset(name);
   const Hdf5Handle stored(H5Dget_type(opened.id()), H5Tclose);

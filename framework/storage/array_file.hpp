@@ -83,6 +83,7 @@ class ArrayReader {
   /// Row-major, converted from the stored number type.
   std::vector<double> read_f64(const std::string& name) const;
   bool is_integer(const std::string& name) const;
+  bool is_text(const std::string& name) const;
   /// Only from stored integers.
   std::vector<Index> read_i64(const std::string& name) const;
   std::string read_text(const std::string& name) const;
