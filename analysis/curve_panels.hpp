@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "analysis/gnuplot.hpp"
+
 namespace kronlab::analysis {
 
 /// A line of a panel.
@@ -13,11 +15,14 @@ struct Curve {
 };
 
 struct CurvePanel {
-  std::string title;  ///< of the vertical axis
+  std::string title;  ///< of the vertical axis, with its unit
   std::vector<Curve> curves;
 };
 
-/// A gnuplot script of panels under each other.
-std::string panels_script(const std::vector<CurvePanel>& panels, const std::string& x_title, bool logarithmic_x = false);
+/// Which axes are logarithmic.
+enum class Scale { linear, log_x, log_both };
+
+/// Panels under each other, each with a key below.
+Drawing draw_panels(const std::vector<CurvePanel>& panels, const std::string& x_title, Scale scale, Medium medium);
 
 }  // namespace kronlab::analysis

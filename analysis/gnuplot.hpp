@@ -4,14 +4,30 @@
 
 namespace kronlab::analysis {
 
+/// What a drawing is made for: a picture's extents are in pixels, a terminal's in characters.
+enum class Medium { picture, terminal };
+
+/// A gnuplot script without its terminal and output.
+struct Drawing {
+  double width = 0.0, height = 0.0;
+  std::string script;
+};
+
 /// gnuplot's single quotes: nothing is special inside but the quote.
 std::string quoted(const std::string& text);
 /// In double quotes, for data blocks and titles of two lines; what gnuplot would interpret becomes a blank.
 std::string plain_quoted(const std::string& text);
-/// The beginning of a script: terminal, fonts, borders. Extents in pixels.
-std::string picture_of_size(std::size_t width, std::size_t height);
-/// Runs a gnuplot script whose output is a PNG; the picture is whole or not there, the script does not stay.
-/// @throws StorageError if gnuplot is not there or fails, or the picture cannot be written
-void draw_picture(const std::string& script, const std::string& out);
+/// At most so many characters of UTF-8: the end is cut.
+std::string cut_to(const std::string& text, std::size_t longest);
+
+/// Columns of this terminal, 80 where there is none.
+double terminal_columns();
+
+/// Writes a picture in the format of its extension: PNG, SVG or PDF; it is whole or not there, the script does not stay.
+/// @throws ConfigError for another extension; StorageError if gnuplot is not there or fails, or the picture cannot be
+/// written
+void draw_picture(const Drawing& drawing, const std::string& out);
+/// Prints a drawing made for a terminal on standard output. @throws StorageError if gnuplot is not there or fails
+void draw_in_terminal(const Drawing& drawing);
 
 }  // namespace kronlab::analysis

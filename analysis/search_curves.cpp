@@ -60,13 +60,13 @@ Curve mean_curve(const std::string& label, const std::vector<LayerCurve>& layers
 
 }  // namespace
 
-std::string search_curves_script(const std::vector<storage::RunReader>& runs) {
-  CurvePanel panel{"relative error, mean over layers", {}};
+Drawing search_curves(const std::vector<storage::RunReader>& runs, Medium medium) {
+  CurvePanel panel{"relative error [1], mean over layers", {}};
   for (const auto& run : runs) {
     if (const auto layers = layers_of(run); !layers.empty()) panel.curves.push_back(mean_curve(label_of(run.description()), layers));
   }
   if (panel.curves.empty()) throw ConfigError("none of the chosen runs has searched for permutations");
-  return panels_script({panel}, "candidate moves of a layer", true);
+  return draw_panels({panel}, "candidate moves of a layer [1]", Scale::log_x, medium);
 }
 
 }  // namespace kronlab::analysis

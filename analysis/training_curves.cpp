@@ -23,8 +23,8 @@ std::map<Index, Index> first_steps(const storage::RunReader& run) {
   return first;
 }
 
-std::vector<Curve> curves_of(const std::vector<storage::RunReader>& runs, const std::string& name) {
-  std::vector<Curve> curves;
+CurvePanel panel_of(const std::vector<storage::RunReader>& runs, const std::string& name) {
+  CurvePanel panel{name, {}};
   for (const auto& run : runs) {
     const auto first = first_steps(run);
     const auto description = run.description();
@@ -32,22 +32,23 @@ std::vector<Curve> curves_of(const std::vector<storage::RunReader>& runs, const 
     for (const auto& metric : run.metrics(name)) {
       if (!std::isfinite(metric.value)) continue;
       const auto offset = first.find(metric.stage);
+      panel.title = fmt::format("{} [{}]", name, metric.unit);
       curve.points.emplace_back(static_cast<double>(metric.step + (offset == first.end() ? 0 : offset->second)), metric.value);
     }
-    if (!curve.points.empty()) curves.push_back(std::move(curve));
+    if (!curve.points.empty()) panel.curves.push_back(std::move(curve));
   }
-  return curves;
+  return panel;
 }
 
 }  // namespace
 
-std::string curves_script(const std::vector<storage::RunReader>& runs, const std::vector<std::string>& metrics) {
+Drawing training_curves(const std::vector<storage::RunReader>& runs, const std::vector<std::string>& metrics, Medium medium) {
   std::vector<CurvePanel> panels;
   for (const auto& name : metrics) {
-    if (auto curves = curves_of(runs, name); !curves.empty()) panels.push_back({name, std::move(curves)});
+    if (auto panel = panel_of(runs, name); !panel.curves.empty()) panels.push_back(std::move(panel));
   }
   if (panels.empty()) throw ConfigError(fmt::format("none of the chosen runs has {} to draw over its steps", fmt::join(metrics, " or ")));
-  return panels_script(panels, "optimizer step");
+  return draw_panels(panels, "optimizer step [1]", Scale::linear, medium);
 }
 
 }  // namespace kronlab::analysis
