@@ -1,7 +1,13 @@
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <utility>
 
 #include "analysis/commands.hpp"
+#include "analysis/gnuplot.hpp"
 #include "analysis/json_output.hpp"
 #include "analysis/run_selection.hpp"
 #include "framework/base/progress.hpp"
@@ -14,6 +20,7 @@ namespace {
 struct Options {
   RunSelection selection;
   std::string state, method, since, where;
+  Index width = ::isatty(STDOUT_FILENO) ? static_cast<Index>(terminal_columns()) : 0;  ///< characters of a line; 0: any
   bool is_json = false;
 };
 
@@ -42,7 +49,39 @@ std::string headline_text(const Json& run) {
                      metric["stage"] == -1 ? " (dense)" : "");
 }
 
-void print_text(const Json& runs) {
+/// Cuts the columns that may be cut, the label first, until a line fits; none below what still says something.
+void fit_width(TextTable& table, std::size_t width) {
+  constexpr std::size_t label = 2, name = 1, result = 6;
+  std::vector<std::size_t> widths;
+  std::size_t total = 2 * (table.columns.size() - 1);
+  for (std::size_t column = 0; column < table.columns.size(); ++column) {
+    widths.push_back(display_width(table.columns[column].header));
+    for (const auto& row : table.rows) widths.back() = std::max(widths.back(), display_width(row[column]));
+    total += widths.back();
+  }
+  for (const auto [column, least] : {std::pair(label, std::size_t{16}), std::pair(result, std::size_t{22}), std::pair(name, std::size_t{10})}) {
+    if (total <= width) return;
+    const std::size_t wanted = std::min(widths[column], std::max(least, widths[column] - std::min(widths[column], total - width)));
+    for (auto& row : table.rows) row[column] = cut_to(row[column], wanted);
+    total -= widths[column] - wanted;
+  }
+}
+
+/// "12 runs: 10 done, 2 failed; 3 h 05 min of work".
+std::string totals_of(const Json& runs) {
+  std::map<std::string, int> states;
+  double seconds = 0;
+  for (const Json& run : runs) {
+    ++states[run["state"]];
+    if (run["state"] != "broken" && run["seconds"].is_number()) seconds += run["seconds"].get<double>();
+  }
+  std::string counts;
+  for (const auto& [state, count] : states) counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, state);
+  return fmt::format("{} {}: {}; {} of work", runs.size(), runs.size() == 1 ? "run" : "runs", counts, format_duration(seconds));
+}
+
+/// The newest run is the last line above the totals.
+void print_text(const Json& runs, std::size_t width) {
   TextTable table;
   for (const char* header : {"id", "name", "label", "state", "started", "duration", "result"}) {
     table.columns.push_back({header, TextTable::Align::left});
@@ -56,7 +95,9 @@ void print_text(const Json& runs) {
     table.rows.push_back(
         {run["id"], run["name"], run["label"], run["state"], run["started"], duration, headline_text(run)});
   }
+  if (width > 0) fit_width(table, width);
   std::fputs(table.print(TextTable::Format::text).c_str(), stdout);
+  std::printf("\n%s\n", totals_of(runs).c_str());
 }
 
 bool is_wanted(const storage::IndexedRun& run, const Options& options) {
@@ -77,7 +118,7 @@ void run(const Options& options) {
   } else if (runs.empty()) {
     std::printf("no runs in '%s'\n", options.selection.store.c_str());
   } else {
-    print_text(described);
+    print_text(described, static_cast<std::size_t>(options.width));
   }
 }
 
@@ -95,6 +136,8 @@ void add_list_command(CLI::App& app, Action& chosen) {
   command->add_option("--where", options->where,
                       "Only runs for which this SQL expression holds. Columns: id, name, label, question, model, cell, methods, state, reason, "
                       "created, updated, seconds, perplexity, dataset, protocol; parameter(NAME) is what a sweep varies");
+  command->add_option("--width", options->width, "Characters of a line, at which long texts are cut; 0: no limit (default: the terminal's, none in a file)")
+      ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", options->is_json, "One JSON object on standard output");
   command->callback([options, &chosen] { chosen = [options] { run(*options); }; });
 }

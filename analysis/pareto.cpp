@@ -106,13 +106,14 @@ struct Places {
   double at_y(double value) const { return y.place(value) * area.height; }
 };
 
-/// Error bars and the front: what texts should not cover.
+/// Error bars, the front and the dense models' lines: what texts should not cover.
 std::vector<Box> obstacles_of(const Panel& panel, const Places& places) {
   constexpr double half = 2.5;
   std::vector<Box> boxes;
   for (const auto* points : {&panel.points, &panel.dense}) {
     for (const auto& point : *points) boxes.push_back({places.at_x(point.size) - half, places.at_x(point.size) + half, places.at_y(point.value - point.error), places.at_y(point.value + point.error)});
   }
+  for (const auto& point : panel.dense) boxes.push_back({0, places.area.width, places.at_y(point.value) - half, places.at_y(point.value) + half});
   for (std::size_t i = 0; i + 1 < panel.front.size(); ++i) {
     const auto &from = panel.points[panel.front[i]], &to = panel.points[panel.front[i + 1]];
     const double corner_x = places.at_x(to.size), high = places.at_y(from.value);
