@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -45,6 +46,24 @@ std::string text_of(const Metric& metric) {
   if (metric.unit != "1") text += " " + metric.unit;
   if (!metric.layer.empty()) text += " of " + metric.layer;
   return metric.dataset.empty() ? text : text + " on " + metric.dataset;
+}
+
+/// The numbers of one step.
+struct Step {
+  std::string line;
+  std::set<std::string> names;
+};
+
+std::vector<Step> steps_of(const std::vector<Metric>& metrics) {
+  std::vector<Step> steps;
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    const auto& metric = metrics[i];
+    const bool is_same_step = i > 0 && metrics[i - 1].stage == metric.stage && metrics[i - 1].step == metric.step;
+    if (!is_same_step) steps.push_back({fmt::format("{}, step {}: ", stage_text(metric.stage), metric.step), {}});
+    steps.back().line += (is_same_step ? ", " : "") + text_of(metric);
+    steps.back().names.insert(metric.name);
+  }
+  return steps;
 }
 
 /// What was told of a run, so that only what is new is told next.
@@ -101,7 +120,8 @@ class Follower {
     }
   }
 
-  /// A line for each step. At the beginning only the last value of each name.
+  /// A line for each step, or where steps are quicker than looks only for the last ones and for those with other numbers.
+  /// At the beginning only the last value of each name.
   void tell_metrics(const storage::RunReader& run) {
     std::vector<Metric> recorded;
     std::map<std::tuple<std::string, std::string, std::string>, std::size_t> last;  // by name, dataset and protocol
@@ -117,14 +137,18 @@ class Follower {
       recorded.push_back(metric);
     };
     metric_ = run.visit_metrics(metric_, keep);
-    std::string line;
-    for (std::size_t i = 0; i < recorded.size(); ++i) {
-      const auto& metric = recorded[i];
-      const bool is_same_step = i > 0 && recorded[i - 1].stage == metric.stage && recorded[i - 1].step == metric.step;
-      if (!is_same_step && i > 0) std::puts(line.c_str());
-      line = is_same_step ? line + ", " + text_of(metric) : fmt::format("{}, step {}: {}", stage_text(metric.stage), metric.step, text_of(metric));
+    constexpr std::size_t most = 3;
+    const auto steps = steps_of(recorded);
+    std::size_t num_left_out = 0;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const bool is_like_last = std::ranges::includes(steps.back().names, steps[i].names);
+      if (is_like_last && i + most < steps.size()) {
+        ++num_left_out;
+        continue;
+      }
+      if (num_left_out > 0) std::printf("(%zu steps)\n", std::exchange(num_left_out, 0));
+      std::puts(steps[i].line.c_str());
     }
-    if (!line.empty()) std::puts(line.c_str());
   }
 
   std::string store_;

@@ -129,6 +129,29 @@ BOOST_AUTO_TEST_CASE(tail_once_shows_the_last_of_everything_and_does_not_wait) {
   BOOST_TEST(store.report("tail --once " + first).has("word 19"));
 }
 
+BOOST_AUTO_TEST_CASE(tail_leaves_steps_out_that_are_quicker_than_its_looks_but_no_other_numbers) {
+  const Store store;
+  const std::string begun = store.folder / "begun", seen = store.folder / "out";
+  const Writer writer([&] {
+    auto run = RunStore::create(store.path, sample_description());
+    run.set_state(RunState::running);
+    run.stage_started(0, "mlp");
+    run.flush();
+    write_bytes(begun, "");
+    while (read_bytes(seen).find("mlp started") == std::string::npos) ::usleep(5'000);
+    for (int step = 1; step <= 100; ++step) {
+      run.record(sample_metric("distill/loss", step, 0, step));
+      if (step == 40) run.record(sample_metric("distill/validation_loss", 0.25, 0, step));
+    }
+    run.set_state(RunState::done);
+  });
+  wait_for(begun);
+  const Output output = store.report("tail --interval 0.05");
+  BOOST_TEST(times(output.out, "distill/loss") == 1u + 3u, output.out);
+  for (const char* words : {"(39 steps)\n", "step 40: distill/loss 40, distill/validation_loss 0.25\n", "(57 steps)\n", "step 98: ", "step 100: "})
+    BOOST_TEST(times(output.out, words) == 1u, words << " in " << output.out);
+}
+
 BOOST_AUTO_TEST_CASE(tail_of_no_run_is_an_error) {
   const Store store;
   BOOST_TEST(store.report("tail").exit_code == 1);
