@@ -59,7 +59,7 @@ void fit_width(TextTable& table, std::size_t width) {
     for (const auto& row : table.rows) widths.back() = std::max(widths.back(), display_width(row[column]));
     total += widths.back();
   }
-  for (const auto [column, least] : {std::pair(label, std::size_t{16}), std::pair(result, std::size_t{22}), std::pair(name, std::size_t{10})}) {
+  for (const auto& [column, least] : {std::pair(label, std::size_t{16}), std::pair(result, std::size_t{22}), std::pair(name, std::size_t{10})}) {
     if (total <= width) return;
     const std::size_t wanted = std::min(widths[column], std::max(least, widths[column] - std::min(widths[column], total - width)));
     for (auto& row : table.rows) row[column] = cut_to(row[column], wanted);
