@@ -54,12 +54,12 @@ Drawing draw_panels(const std::vector<CurvePanel>& panels, const std::string& x_
   for (const auto& panel : panels) rows = std::max(rows, key_of(panel, drawing.width - 80, character_width, sample_width).rows);
   drawing.height = static_cast<double>(panels.size()) * (plot_height + row_height * static_cast<double>(rows));
   std::string& script = drawing.script;
-  script = fmt::format("set grid lc rgb '#c8c8c8'\nset xlabel {} offset 0,{}\n", quoted(x_title), is_picture ? 0.4 : 0);
+  script = grid(medium) + fmt::format("set xlabel {} offset 0,{}\n", quoted(x_title), is_picture ? 0.4 : 0);
   if (scale != Scale::linear) script += scale == Scale::log_x ? "set autoscale xfix\nset logscale x\n" : "set autoscale xfix\nset logscale xy\n";
   if (panels.size() > 1) script += fmt::format("set multiplot layout {},1\n", panels.size());
   for (std::size_t i = 0; i < panels.size(); ++i) {
     const auto key = key_of(panels[i], drawing.width - 80, character_width, sample_width);
-    script += fmt::format("set key outside bottom center horizontal maxcols {} samplen 4\n", key.columns);
+    script += fmt::format("set key outside bottom center horizontal Left reverse maxcols {} samplen 4\n", key.columns);
     add_panel(script, panels[i], i, medium);
   }
   if (panels.size() > 1) script += "unset multiplot\n";

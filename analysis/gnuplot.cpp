@@ -30,7 +30,7 @@ std::string terminal_of(const std::string& out, const Drawing& drawing) {
   if (extension == ".png") return fmt::format("set terminal pngcairo size {:.0f},{:.0f} font 'DejaVu Sans,12' background rgb 'white'\n", width, height);
   if (extension == ".svg") return fmt::format("set terminal svg size {:.0f},{:.0f} font 'DejaVu Sans,12' background rgb 'white'\n", width, height);
   constexpr double pixels_per_inch = 96;  // as the PNG has them: texts are as large beside the drawing
-  if (extension == ".pdf") return fmt::format("set terminal pdfcairo size {}in,{}in font 'DejaVu Sans,12'\n", width / pixels_per_inch, height / pixels_per_inch);
+  if (extension == ".pdf") return fmt::format("set terminal pdfcairo size {}in,{}in font 'DejaVu Sans,12' fontscale 0.72\n", width / pixels_per_inch, height / pixels_per_inch);
   throw ConfigError(fmt::format("'{}': expected a picture that ends with .png, .svg or .pdf", out));
 }
 
@@ -86,6 +86,8 @@ std::string cut_to(const std::string& text, std::size_t longest) {
   }
   return cut + "…";
 }
+
+std::string grid(Medium medium) { return medium == Medium::picture ? "set grid lt 1 lw 0.6 lc rgb '#dddddd'\n" : ""; }
 
 double terminal_columns() {
   ::winsize size{};

@@ -20,6 +20,9 @@ std::string plain_quoted(const std::string& text);
 /// At most so many characters of UTF-8: the end is cut.
 std::string cut_to(const std::string& text, std::size_t longest);
 
+/// A pale grid behind a picture; none in a terminal.
+std::string grid(Medium medium);
+
 /// Columns of this terminal, 80 where there is none.
 double terminal_columns();
 

@@ -165,7 +165,7 @@ void add_panel(std::string& script, const Panel& panel, std::size_t index, std::
                         y.is_logarithmic ? "set" : "unset");
   script += fmt::format("set xlabel {}\nset ylabel 'perplexity [1], lower is better'\nset title {} . \"\\n\" . {} noenhanced font ',10'\n", quoted(x_title),
                         plain_quoted(panel.measure.dataset), plain_quoted(panel.measure.protocol));
-  script += fmt::format("set key at screen 0.5,{:.5f} center center horizontal maxcols 3 samplen 3 font ',10'\n", (top - layout.height + layout.key) / total);
+  script += fmt::format("set key at screen 0.5,{:.5f} center center horizontal Left reverse maxcols 3 samplen 3 font ',10'\n", (top - layout.height + layout.key) / total);
   add_labels(script, panel, {x, y, layout.labels()}, medium);
   script += data_block(fmt::format("points{}", index), panel.points) + data_block(fmt::format("dense{}", index), panel.dense) + front_block(fmt::format("front{}", index), panel);
   const auto compressed = line_style(0), front = line_style(1), dense = line_style(2);
@@ -198,7 +198,7 @@ Drawing pareto(const storage::Results& results, SizeOf size, Medium medium) {
   const Layout layout = layout_of(medium, most);
   Drawing drawing{layout.width, layout.height * static_cast<double>(panels.size()), {}};
   std::string& script = drawing.script;
-  script = "set grid lc rgb '#c8c8c8'\n";
+  script = grid(medium);
   if (panels.size() > 1) script += "set multiplot\n";
   const std::string title = size == SizeOf::parameters ? "parameters [million]" : "stored size [MB]";
   for (std::size_t i = 0; i < panels.size(); ++i) add_panel(script, panels[i], i, panels.size(), layout, title, medium);

@@ -86,7 +86,7 @@ Drawing perplexity_points(const storage::Results& results, Medium medium) {
   drawing.width = is_picture ? 1100 : terminal_columns() - 1;
   drawing.height = is_picture ? std::clamp(28 * num_rows, 260.0, 16'000.0) : std::max(2 * num_rows, 20.0);
   std::string& script = drawing.script;
-  script = "set samples 100\nset grid x lc rgb '#c8c8c8'\nset ytics noenhanced\n";
+  script = "set samples 100\n" + grid(medium) + "set ytics noenhanced\n";
   script += "set xlabel 'perplexity [1], lower is better'\nset key tmargin center vertical maxcols 1 samplen 3\n";
   if (panels.size() > 1) script += fmt::format("set multiplot layout {},1\n", panels.size());
   for (std::size_t i = 0; i < panels.size(); ++i) add_panel(script, panels[i], i, medium);
