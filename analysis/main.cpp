@@ -9,7 +9,7 @@
 
 int main(int argc, char** argv) {
   using namespace kronlab;
-  CLI::App app("Reads the record of kronlab runs; only `index` and `gc` write: the index, and what is deleted.", "kronlab-report");
+  CLI::App app("Reads the record of kronlab runs; only `index` and `gc` write into the store: the index, and what is deleted.", "kronlab-report");
   app.require_subcommand(1);
   analysis::Action chosen;
   analysis::add_index_command(app, chosen);
@@ -19,6 +19,9 @@ int main(int argc, char** argv) {
   analysis::add_tail_command(app, chosen);
   analysis::add_compare_command(app, chosen);
   analysis::add_table_command(app, chosen);
+  analysis::add_explain_command(app, chosen);
+  analysis::add_check_tables_command(app, chosen);
+  analysis::add_html_command(app, chosen);
   analysis::add_plot_command(app, chosen);
   analysis::add_export_command(app, chosen);
   analysis::add_gc_command(app, chosen);

@@ -24,6 +24,9 @@ fs::path find_run(const std::string& store_path, const std::string& text) {
     const fs::path folder = fs::path(text).lexically_normal();
     return folder.has_filename() ? folder : folder.parent_path();
   }
+  // A whole id needs no look at the other runs.
+  const fs::path named = fs::path(store_path) / "runs" / text;
+  if (!text.empty() && text != "." && text != ".." && fs::exists(named / "run.sqlite")) return named;
   const auto all = list_run_folders(store_path);
   std::vector<RunListing> matches;
   for (const auto& run : all) {

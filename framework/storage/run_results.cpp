@@ -41,42 +41,56 @@ std::optional<double> mean_over_layers(const std::vector<LayerRecord>& layers,
 }
 
 struct Loaded {
+  std::size_t position;
   const RunReader* run;
   RunDescription description;
   RunStatus status;
   std::vector<Metric> metrics;
 };
 
-std::vector<Measure> measures_of(const std::vector<Loaded>& runs) {
-  std::vector<Measure> measures;
-  for (const auto& run : runs) {
-    for (const auto& metric : run.metrics) {
-      const Measure measure = measure_of(metric);
-      const bool is_new = std::ranges::find(measures, measure) == measures.end();
-      if (metric.name == "eval/perplexity" && metric.layer.empty() && is_new) measures.push_back(measure);
-    }
+void add_measures(std::vector<Measure>& measures, const std::vector<Metric>& metrics) {
+  for (const auto& metric : metrics) {
+    const Measure measure = measure_of(metric);
+    if (metric.layer.empty() && std::ranges::find(measures, measure) == measures.end()) measures.push_back(measure);
   }
-  std::ranges::sort(measures, {}, [](const Measure& m) { return std::tuple(m.dataset, m.protocol, m.unit); });
+}
+
+void sort_by_place(std::vector<Measure>& measures) {
+  std::ranges::sort(measures, {}, [](const Measure& m) { return std::tie(m.name, m.dataset, m.protocol, m.unit); });
+}
+
+std::vector<Measure> perplexities_of(const std::vector<Loaded>& runs) {
+  std::vector<Measure> measures;
+  for (const auto& run : runs) add_measures(measures, run.metrics);
+  std::erase_if(measures, [](const Measure& measure) { return measure.name != "eval/perplexity"; });
+  sort_by_place(measures);
   return measures;
 }
 
 ResultRow row_of(const Loaded& run, const std::vector<Measure>& measures, Index first_stage, Index last_stage) {
   ResultRow row;
+  row.run = run.position;
   row.run_id = run.run->id();
   row.num_parameters = number_of(run.metrics, "size/parameters", "1", first_stage, last_stage);
   row.stored_bytes = number_of(run.metrics, "size/stored_bytes", "B", first_stage, last_stage);
   for (const auto& measure : measures) {
     const auto found = last_metric(run.metrics, measure, first_stage, last_stage);
-    row.measured.push_back(found ? std::optional(Value{found->value, found->standard_error}) : std::nullopt);
+    row.measured.push_back(found ? std::optional(Value{found->value, found->standard_error, found->stage, found->step}) : std::nullopt);
   }
   return row;
 }
 
-/// Whether two evaluations of a dense model gave the same, up to the sequence in which ranks were summed.
-bool is_same(const std::vector<std::optional<Value>>& a, const std::vector<std::optional<Value>>& b) {
-  return std::ranges::equal(a, b, [](const auto& x, const auto& y) {
-    return x.has_value() == y.has_value() && (!x || std::abs(x->value - y->value) <= 1e-6 * std::abs(y->value));
-  });
+bool is_time(const Measure& measure) { return measure.unit == "s" || measure.unit.ends_with("/s"); }
+
+/// Whether two evaluations of a dense model gave the same, up to the sequence in which ranks were summed and how long it took.
+bool is_same(const ResultRow& a, const ResultRow& b, const std::vector<Measure>& measures) {
+  for (std::size_t m = 0; m < measures.size(); ++m) {
+    const auto &x = a.measured[m], &y = b.measured[m];
+    if (is_time(measures[m])) continue;
+    if (x.has_value() != y.has_value()) return false;
+    if (x && !(std::abs(x->value - y->value) <= 1e-6 * std::abs(y->value)) && x->value != y->value) return false;
+  }
+  return true;
 }
 
 /// Adds a row for the dense model of `run`, unless one with these numbers is there.
@@ -87,7 +101,7 @@ void add_dense(std::vector<ResultRow>& rows, const Loaded& run, const std::vecto
   row.is_dense = true;
   row.label = fmt::format("dense {}", run.description.model_name);
   const bool is_known = std::ranges::any_of(
-      rows, [&](const ResultRow& other) { return other.label == row.label && is_same(other.measured, row.measured); });
+      rows, [&](const ResultRow& other) { return other.label == row.label && is_same(other, row, measures); });
   if (!is_known) rows.push_back(std::move(row));
 }
 
@@ -143,11 +157,18 @@ std::optional<Metric> last_metric(const std::vector<Metric>& metrics, const Meas
   return last ? std::optional(*last) : std::nullopt;
 }
 
-Results results_of(const std::vector<RunReader>& runs, RowsOfRun rows) {
+std::vector<Measure> measures_of(const std::vector<RunReader>& runs) {
+  std::vector<Measure> measures;
+  for (const auto& run : runs) add_measures(measures, run.metrics());
+  sort_by_place(measures);
+  return measures;
+}
+
+Results results_of(const std::vector<RunReader>& runs, RowsOfRun rows, std::vector<Measure> measures) {
   std::vector<Loaded> loaded;
-  for (const auto& run : runs) loaded.push_back({&run, run.description(), run.status(), run.metrics()});
+  for (const auto& run : runs) loaded.push_back({loaded.size(), &run, run.description(), run.status(), run.metrics()});
   Results results;
-  results.measures = measures_of(loaded);
+  results.measures = measures.empty() ? perplexities_of(loaded) : std::move(measures);
   for (const auto& run : loaded) add_dense(results.rows, run, results.measures);
   for (const auto& run : loaded) {
     ResultRow row = row_of(run, results.measures, 0, last_possible_stage);

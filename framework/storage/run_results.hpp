@@ -19,14 +19,17 @@ struct Measure {
 };
 Measure measure_of(const Metric& metric);
 
-/// A value of a table, with its standard error where it has one.
+/// A value of a table, with its standard error where it has one, and when it was recorded.
 struct Value {
   double value = 0.0;
   std::optional<double> standard_error;
+  Index stage = -1;
+  Index step = 0;
 };
 
 /// A run, or the dense model that runs started from, as one row.
 struct ResultRow {
+  std::size_t run = 0;  ///< position among the runs that were given
   std::string run_id;  ///< of the run; for the dense model that of the first run with these numbers
   bool is_dense = false;
   std::string label;  ///< unique in the table
@@ -41,7 +44,7 @@ struct ResultRow {
 };
 
 struct Results {
-  std::vector<Measure> measures;             ///< perplexities, by dataset and protocol
+  std::vector<Measure> measures;             ///< those that were asked for
   std::vector<std::string> parameter_names;  ///< what the runs vary
   std::vector<ResultRow> rows;               ///< dense models first, then the runs as given
 };
@@ -57,8 +60,12 @@ enum class RowsOfRun {
   all,   ///< every stage after its compression, and after its training
 };
 
-/// One row per different dense model, and for each run as `rows` says.
-Results results_of(const std::vector<RunReader>& runs, RowsOfRun rows = RowsOfRun::last);
+/// What was measured of whole models in any of the runs, by name, dataset and protocol.
+std::vector<Measure> measures_of(const std::vector<RunReader>& runs);
+
+/// One row per different dense model, and for each run as `rows` says. Measured is `measures`, or perplexities if there are
+/// none.
+Results results_of(const std::vector<RunReader>& runs, RowsOfRun rows = RowsOfRun::last, std::vector<Measure> measures = {});
 
 /// "wikitext-2, token-perplexity window=1024".
 std::string place_of(const Measure& measure);

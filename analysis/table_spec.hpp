@@ -1,0 +1,79 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "framework/config/value.hpp"
+#include "framework/storage/run_results.hpp"
+
+namespace kronlab::analysis {
+
+/// Which number of a column is the best one, shown in bold.
+enum class Better { none, lower, higher };
+
+/// What a column shows. Metrics that were measured in several places stand for a column each.
+struct ColumnSpec {
+  std::string show;      ///< a metric ("eval/perplexity"), "varied.PATH", "published.METRIC", or one of `named_columns`
+  std::string dataset;   ///< of a metric or a published value; empty: any
+  std::string protocol;  ///< a part of it is enough; empty: any, as long as there is one
+  std::string text;      ///< beginning of the SHA-256 of the data set's file; empty: any, as long as there is one
+  std::string header;    ///< empty: from what it shows
+  std::optional<Better> better;  ///< none: as the metric's name says
+  std::optional<Index> digits;   ///< significant ones; none: as many as the spread needs
+  config::Position position;     ///< where it was asked for, for errors
+};
+inline const std::vector<std::string> named_columns = {"label", "relative_error", "runs", "seconds", "state", "weighted_error"};
+
+/// A method whose published numbers get a row.
+struct PublishedRow {
+  std::string method, model, setting;  ///< as in published.toml; model and setting may be empty: any
+  std::string label;                   ///< empty: the method's name
+  config::Position position;
+};
+
+/// What is behind ± where a row has several runs; of a single run it is the standard error over the text's windows.
+enum class Spread { deviation, interval };
+
+enum class RowsBy {
+  configuration,  ///< runs that differ in nothing but their seed share a row
+  run,
+  measurement,  ///< a row for each stage of each run after its compression, and after its training
+};
+
+/// A table as a small TOML file describes it:
+///
+///   title = "MLPs at half size"
+///   runs = { experiment = "healing", state = "done", where = "perplexity < 100" }   # all of them optional
+///   rows = "configuration"            # or "run", "measurement"
+///   spread = "deviation"              # over seeds, or "interval": of 95 % for the mean, by Student's t
+///   sort = "perplexity"               # by that header, the lowest first
+///   [[column]]
+///   show = "label"
+///   [[column]]
+///   show = "eval/perplexity"
+///   dataset = "WikiText-2"
+///   [[column]]
+///   show = "published.perplexity"     # numbers that others have published have columns of their own
+///   dataset = "WikiText-103"
+///   [[published]]
+///   method = "KnGPT-2"
+///
+/// Without columns: label, what the runs vary, sizes, every perplexity, errors, seconds.
+struct TableSpec {
+  std::string title;
+  std::string experiment, state, where;  ///< which runs, where none are named; empty: all
+  RowsBy rows = RowsBy::configuration;
+  Spread spread = Spread::deviation;
+  std::string sort;  ///< empty: dense models, then runs by time
+  std::vector<ColumnSpec> columns;
+  std::vector<PublishedRow> published;
+};
+
+/// @throws ConfigError with file, line and column; StorageError if the file cannot be read
+TableSpec read_table_spec(const std::string& file);
+
+/// A column of the command line: "eval/perplexity", "label".
+ColumnSpec column_named(const std::string& show);
+
+}  // namespace kronlab::analysis
