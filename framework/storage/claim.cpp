@@ -242,7 +242,11 @@ std::vector<StaleClaim> stale_claims(const std::string& store_path, const ClaimO
   return stale;
 }
 
-bool remove(const StaleClaim& claim) { return remove_stale(claim.path, {claim.token, {}, {}}); }
+bool remove(const StaleClaim& claim) {
+  const auto now = read_holder(claim.path);
+  const bool is_taken_over = now && now->token != claim.token;  // a live one is not even moved for a moment
+  return !is_taken_over && remove_stale(claim.path, {claim.token, {}, {}});
+}
 
 HolderState holder_state(const std::string& store_path, const std::string& cell, const ClaimOptions& options) {
   const auto path = claim_path(store_path, cell);

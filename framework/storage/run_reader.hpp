@@ -66,7 +66,7 @@ class RunReader {
   std::vector<LayerRecord> layers() const;
   /// In the sequence of recording; those whose name starts with `prefix`.
   std::vector<Metric> metrics(const std::string& prefix = {}) const;
-  /// Those with a number above `after` (0: all), one at a time. @return the number of the last one, or `after`
+  /// Those with a number above `after` (0: all), one at a time; a writer waits meanwhile. @return the number of the last one, or `after`
   ///
   /// Numbers grow with the recording, but those of steps that were forgotten to be done again are given anew.
   Index visit_metrics(Index after, const std::function<void(const Metric&)>& visit) const;

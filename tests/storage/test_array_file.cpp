@@ -133,6 +133,8 @@ BOOST_AUTO_TEST_CASE(holds_all_metrics_as_columns) {
   BOOST_TEST(reader.is_integer("metrics/stage"));
   BOOST_TEST(!reader.is_integer("metrics/value"));
   BOOST_TEST(!reader.is_integer("metrics/name"));
+  BOOST_TEST(reader.is_text("metrics/name"));
+  BOOST_TEST(!reader.is_text("metrics/stage"));
   BOOST_TEST((reader.read_i64("metrics/stage") == std::vector<Index>{-1, 2}));
   BOOST_TEST((reader.read_i64("metrics/step") == std::vector<Index>{0, 70}));
   BOOST_TEST((reader.read_f64("metrics/value") == std::vector<double>{29.5, std::numeric_limits<double>::infinity()}));

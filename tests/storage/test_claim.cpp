@@ -151,4 +151,42 @@ BOOST_AUTO_TEST_CASE(a_job_that_is_no_number_is_never_gone) {
   BOOST_TEST(!slurm_job_is_gone("1; touch /tmp/x"));
 }
 
+BOOST_AUTO_TEST_CASE(a_reader_knows_who_works_on_a_cell_and_who_is_gone) {
+  const Store store;
+  const auto state = [&] { return holder_state(store.path, "cell", quick()); };
+  BOOST_TEST((state() == HolderState::none));
+  BOOST_TEST(stale_claims(store.path).empty());
+  {
+    const auto claim = Claim::take(store.path, "cell", quick());
+    BOOST_TEST((state() == HolderState::working));
+    BOOST_TEST(stale_claims(store.path, quick()).empty());
+  }
+  BOOST_TEST((state() == HolderState::none));
+  store.leave(gone, "", 0s);
+  BOOST_TEST((state() == HolderState::gone));
+  store.leave(elsewhere, "", 100s);
+  BOOST_TEST((state() == HolderState::working));
+  store.leave(elsewhere, "77", 200s);
+  BOOST_TEST((state() == HolderState::gone));
+  BOOST_TEST((holder_state(store.path, "cell", quick(false)) == HolderState::working));
+}
+
+BOOST_AUTO_TEST_CASE(a_stale_claim_is_removed_unless_it_was_taken_over) {
+  const Store store;
+  store.leave(elsewhere, "77", 200s);
+  const auto stale = stale_claims(store.path, quick());
+  BOOST_REQUIRE(stale.size() == 1u);
+  BOOST_TEST(stale.front().holder == "another-host process 12, Slurm job 77");
+  {
+    const auto claim = Claim::take(store.path, "cell", quick());
+    BOOST_REQUIRE(claim.has_value());
+    BOOST_TEST(!kronlab::storage::remove(stale.front()));
+    BOOST_TEST(claim->is_held());
+    BOOST_TEST((holder_state(store.path, "cell") == HolderState::working));
+  }
+  store.leave(elsewhere, "77", 200s);
+  BOOST_TEST(kronlab::storage::remove(stale_claims(store.path, quick()).front()));
+  BOOST_TEST(store.files().empty());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -96,6 +96,16 @@ BOOST_AUTO_TEST_CASE(reads_back_metrics_layers_and_stages) {
   BOOST_TEST(metrics[1].step == 3);
   BOOST_TEST(!metrics[1].standard_error.has_value());
   BOOST_TEST(reader.metrics("eval/").size() == 1u);
+  std::vector<std::string> visited;
+  const auto visit = [&](const Metric& metric) { visited.push_back(metric.name); };
+  const Index last = reader.visit_metrics(0, visit);
+  BOOST_TEST((visited == std::vector<std::string>{"eval/perplexity", "decompose/error"}));
+  BOOST_TEST(reader.visit_metrics(last, visit) == last);
+  BOOST_TEST(visited.size() == 2u);
+  run.record(sample_metric("later", 1.0));
+  run.flush();
+  BOOST_TEST(reader.visit_metrics(last, visit) == last + 1);
+  BOOST_TEST(visited.back() == "later");
   const auto layers = reader.layers();
   const auto expected = sample_layer("a");
   BOOST_REQUIRE(layers.size() == 2u);
