@@ -11,71 +11,15 @@
 #include "experiments/pipeline/distill_stage.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/measurement.hpp"
+#include "experiments/pipeline/run_identity.hpp"
 #include "experiments/pipeline/run_record.hpp"
 #include "experiments/pipeline/stage_checkpoint.hpp"
 #include "experiments/pipeline/student.hpp"
-#include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/base/stop_request.hpp"
 
 namespace kronlab::experiments {
 namespace {
-
-/// Changes with the program where a change makes the same configuration give other numbers.
-constexpr int results_version = 1;
-
-/// Hashes of what a run reads. They and the configuration are its identity.
-struct InputHashes {
-  std::string model;
-  std::string student_config;  ///< empty: the model's
-  std::vector<std::string> calibration;
-  std::vector<std::string> distillation;
-  std::vector<std::string> evaluation;
-};
-
-InputHashes hashes_of(const comm::Communicator& communicator, const ExperimentSpec& spec, const ModelAccess& model) {
-  InputHashes hashes;
-  const auto own = comm::coordinate(communicator, [&] {
-    return communicator.is_root() && model.files().has_weights() ? model.files().hash() : std::string();
-  });
-  hashes.model = communicator.broadcast(own);
-  if (spec.calibration) {
-    for (const auto& path : spec.calibration->text.paths)
-      hashes.calibration.push_back(hash_of_file(communicator, path));
-  }
-  if (spec.training_text) {
-    for (const auto& path : spec.training_text->paths) hashes.distillation.push_back(hash_of_file(communicator, path));
-  }
-  if (!spec.student.config.empty()) hashes.student_config = hash_of_file(communicator, spec.student.config);
-  for (const auto& evaluation : spec.evaluations)
-    hashes.evaluation.push_back(hash_of_file(communicator, evaluation.path));
-  return hashes;
-}
-
-std::string cell_of(const ExperimentSpec& spec, const InputHashes& hashes) {
-  std::string identity =
-      fmt::format("results {}\n{}\nmodel {}\n", results_version, identity_of(spec.resolved), hashes.model);
-  for (const auto& hash : hashes.calibration) identity += fmt::format("calibration {}\n", hash);
-  for (const auto& hash : hashes.distillation) identity += fmt::format("distillation {}\n", hash);
-  if (!hashes.student_config.empty()) identity += fmt::format("student {}\n", hashes.student_config);
-  for (const auto& hash : hashes.evaluation) identity += fmt::format("evaluation {}\n", hash);
-  return sha256(identity);
-}
-
-/// What the student is before any stage: the key of caches.
-std::string dense_key(const ExperimentSpec& spec, const InputHashes& hashes) {
-  if (spec.student.init == StudentSpec::Init::random) {
-    return fmt::format("random {} seed {}", hashes.student_config.empty() ? hashes.model : hashes.student_config, spec.seed);
-  }
-  return fmt::format("{} blocks [{}]", hashes.model, fmt::join(spec.student.blocks, ","));
-}
-
-std::string statistics_key(const ExperimentSpec& spec, const InputHashes& hashes) {
-  const auto& text = spec.calibration->text;
-  return sha256(fmt::format("statistics 1\n{}\n{}\n{}\n{}\n{}\n", dense_key(spec, hashes),
-                            fmt::join(hashes.calibration, ","), text.tokens, text.window,
-                            model::to_string(spec.precision)));
-}
 
 double peak_memory_bytes() {
   rusage usage{};
@@ -108,7 +52,8 @@ class Job {
         plan_(comm::coordinate(communicator, [&] { return CompressionPlan::make(spec_, access_.config()); })) {}
 
   RunSummary run() {
-    hashes_ = hashes_of(communicator_, spec_, access_);
+    const auto model_hash = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? access_.files().hash() : std::string(); });
+    hashes_ = input_hashes(spec_, communicator_.broadcast(model_hash), [&](const std::string& path) { return hash_of_file(communicator_, path); });
     cell_ = cell_of(spec_, hashes_);
     record_.emplace(communicator_, options_, run_, spec_, cell_, hashes_.model);
     RunSummary summary{record_->id(), run_.label, record_->is_done(), record_->held_by()};
