@@ -31,11 +31,11 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
                                      {"left_cols", &options.left_cols},
                                      {"right_rows", &options.right_rows},
                                      {"right_cols", &options.right_cols}}) {
-    *member = t.find_integer(name, {.least = 1}).value_or(0);
+    *member = t.find_integer(name, config::count_from(1)).value_or(0);
   }
-  options.num_terms = t.integer("num_terms", 1, {.least = 1});
+  options.num_terms = t.integer("num_terms", 1, config::count_from(1));
   options.weighting = weighting_from(t);
-  options.refit = t.integer("refit", options.refit, {.least = 0});
+  options.refit = t.integer("refit", options.refit, config::count_from(0));
   options.damping = t.number("damping", options.damping, {.least = 0.0});
   options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
   if (t.choice("gradient_moments", {"full", "diagonal"}, "diagonal") == "full") options.gradient_moments = GradientMoments::full;
@@ -44,7 +44,7 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
 }
 
 SvdOptions svd_size(const StrictTable& t) {
-  return {.truncation = t.find_integer("truncation", {.least = 1}), .keep = t.find_number("keep")};
+  return {.truncation = t.find_integer("truncation", config::count_from(1)), .keep = t.find_number("keep")};
 }
 
 std::unique_ptr<Decomposer> svd(const StrictTable& t) {
@@ -66,7 +66,7 @@ std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
 
 std::unique_ptr<Decomposer> sum(const StrictTable& t) {
   SumOptions options;
-  options.rounds = t.integer("rounds", options.rounds, {.least = 1});
+  options.rounds = t.integer("rounds", options.rounds, config::count_from(1));
   for (const auto& table : t.tables("parts")) {
     SumPart part{decomposer_from(table), {}};
     if (const auto permute = table.find_table("permute")) part.search = search_from(*permute);
@@ -88,9 +88,9 @@ const config::Registry<Decomposer>& decomposers() {
 
 AnnealOptions anneal_options(const StrictTable& t) {
   AnnealOptions options;
-  options.num_temperatures = t.integer("num_temperatures", options.num_temperatures, {.least = 1});
-  options.num_sweeps = t.integer("num_sweeps", options.num_sweeps, {.least = 1});
-  options.num_starts = t.integer("num_starts", options.num_starts, {.least = 1});
+  options.num_temperatures = t.integer("num_temperatures", options.num_temperatures, config::count_from(1));
+  options.num_sweeps = t.integer("num_sweeps", options.num_sweeps, config::count_from(1));
+  options.num_starts = t.integer("num_starts", options.num_starts, config::count_from(1));
   options.first_acceptance = t.number("first_acceptance", options.first_acceptance, {.least = 0.0});
   options.last_acceptance = t.number("last_acceptance", options.last_acceptance, {.least = 0.0});
   return options;
@@ -98,12 +98,12 @@ AnnealOptions anneal_options(const StrictTable& t) {
 
 std::unique_ptr<PermutationSearch> alternating(const StrictTable& t) {
   AlternatingOptions options;
-  options.num_rounds = t.integer("num_rounds", options.num_rounds, {.least = 1});
+  options.num_rounds = t.integer("num_rounds", options.num_rounds, config::count_from(1));
   if (t.choice("step", {"annealing", "random"}, "annealing") == "random") {
     options.step = AlternatingOptions::Step::random;
-    options.num_samples = t.integer("num_samples", options.num_samples, {.least = 1});
+    options.num_samples = t.integer("num_samples", options.num_samples, config::count_from(1));
   } else {
-    options.proposals_per_element = t.integer("proposals_per_element", options.proposals_per_element, {.least = 1});
+    options.proposals_per_element = t.integer("proposals_per_element", options.proposals_per_element, config::count_from(1));
   }
   return at_place(t, [&] { return make_alternating_search(options); });
 }
@@ -123,7 +123,7 @@ const config::Registry<PermutationSearch>& searches() {
       {"matching", matching},
       {"norm-sort", [](const StrictTable&) { return make_norm_sort_search(); }},
       {"portfolio", [](const StrictTable& t) { return at_place(t, [&] { return make_portfolio_search(anneal_options(t)); }); }},
-      {"random", [](const StrictTable& t) { return make_random_search(t.integer("num_samples", 10, {.least = 1})); }},
+      {"random", [](const StrictTable& t) { return make_random_search(t.integer("num_samples", 10, config::count_from(1))); }},
       {"swap-descent", [](const StrictTable&) { return make_swap_descent_search(); }},
   };
   return registry;
@@ -140,7 +140,7 @@ ConfiguredSearch search_from(const StrictTable& table) {
   result.damping.inputs = table.number("damping", result.damping.inputs, {.least = 0.0});
   result.damping.gradient = table.number("gradient_damping", result.damping.gradient, {.least = 0.0});
   result.absorbs = table.flag("absorb", false);
-  result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1});
+  result.budget.max_evaluations = table.integer("max_evaluations", result.budget.max_evaluations, {.least = 1, .most = Index{1} << 53});
   result.budget.time_limit_s = table.number("time_limit_s", 0.0, {.least = 0.0});
   return result;
 }

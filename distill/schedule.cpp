@@ -44,7 +44,7 @@ Schedule Schedule::from(const config::StrictTable& table) {
   if (const auto fraction = table.find_number("warmup_fraction", {.least = 0, .most = 1})) {
     schedule.warmup_fraction = *fraction;
   } else {
-    schedule.warmup = table.integer("warmup", 0, {.least = 0});
+    schedule.warmup = table.integer("warmup", 0, config::count_from(0));
   }
   if (schedule.kind == Kind::constant) {
     refuse(table, kind, {"final_ratio"});

@@ -18,6 +18,9 @@ struct TrainingTextSpec {
   Index holdout = 0;            ///< windows, over all paths, that are kept for validation
 };
 
+/// The layer patterns at a key. @throws ConfigError with its place if one of them is none
+std::vector<std::string> patterns_from(const config::StrictTable& table, const std::string& key);
+
 /// Settings of the tensors whose names fit a pattern.
 struct ParameterGroup {
   std::vector<std::string> parameters;  ///< patterns

@@ -53,8 +53,8 @@ std::string path_from(const StrictTable& table, const std::string& folder, const
 TextSpec text_from(const StrictTable& table, const std::string& folder) {
   TextSpec spec;
   spec.paths = paths_from(table, folder);
-  spec.tokens = table.integer("tokens", spec.tokens, {.least = 2});
-  spec.window = table.integer("window", spec.window, {.least = 2});
+  spec.tokens = table.integer("tokens", spec.tokens, config::count_from(2));
+  spec.window = table.integer("window", spec.window, config::count_from(2));
   if (spec.tokens < spec.window)
     table.fail("tokens", fmt::format("{} are fewer than one window of {}", spec.tokens, spec.window));
   return spec;
@@ -66,7 +66,7 @@ EvaluationSpec evaluation_from(const StrictTable& table, const std::string& fold
   spec.path = path_from(dataset, folder);
   spec.name = dataset.text("name", std::filesystem::path(spec.path).stem().string());
   spec.protocol = protocol_from(table.table_or_empty("protocol"));
-  spec.max_windows = table.integer("max_windows", 0, {.least = 0});
+  spec.max_windows = table.integer("max_windows", 0, config::count_from(0));
   spec.expect_dense = table.find_number("expect_dense", {.least = 1.0});
   spec.expect_tolerance = table.number("expect_tolerance", spec.expect_tolerance, {.least = 0.0, .most = 1.0});
   return spec;
@@ -74,7 +74,7 @@ EvaluationSpec evaluation_from(const StrictTable& table, const std::string& fold
 
 PartSpec part_from(const StrictTable& table, bool has_calibration) {
   PartSpec spec;
-  spec.layers = table.texts("layers");
+  spec.layers = patterns_from(table, "layers");
   spec.decomposer = decompositions::decomposer_from(table.table("decompose"));
   spec.method = spec.decomposer->kind();
   if (const auto permute = table.find_table("permute")) {
@@ -110,8 +110,8 @@ TrainingTextSpec training_text_from(const StrictTable& table, const std::string&
   for (const double weight : spec.weights) {
     if (!(weight > 0)) table.fail("weights", fmt::format("a weight of {}, expected more than 0", weight));
   }
-  spec.window = table.integer("window", spec.window, {.least = 2});
-  spec.holdout = table.integer("holdout", spec.holdout, {.least = 0});
+  spec.window = table.integer("window", spec.window, config::count_from(2));
+  spec.holdout = table.integer("holdout", spec.holdout, config::count_from(0));
   return spec;
 }
 
@@ -168,7 +168,7 @@ eval::Protocol protocol_from(const StrictTable& table) {
       table.choice("kind", {"token-perplexity", "word-perplexity"}, "token-perplexity") == "word-perplexity"
           ? Protocol::Normaliser::word
           : Protocol::Normaliser::token;
-  protocol.window = table.integer("window", protocol.window, {.least = 2});
+  protocol.window = table.integer("window", protocol.window, config::count_from(2));
   protocol.stride = table.integer("stride", protocol.window, {.least = 1, .most = protocol.window});
   protocol.join =
       table.choice("join", {"none", "rows"}, "none") == "rows" ? Protocol::Join::rows : Protocol::Join::none;
@@ -204,7 +204,7 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
       own.match_outputs = calibration->flag("match_outputs", own.match_outputs);
       if (own.match_outputs && !own.sequential) calibration->fail("match_outputs", "needs sequential = true: else the inputs do not change");
       own.match_damping = calibration->number("match_damping", own.match_damping, {.least = 0.0});
-      own.memory_mb = calibration->integer("memory_mb", own.memory_mb, {.least = 1});
+      own.memory_mb = calibration->integer("memory_mb", own.memory_mb, config::count_from(1));
       own.gradient_tokens = calibration->integer("gradient_tokens", own.text.tokens, {.least = own.text.window, .most = own.text.tokens});
       spec.calibration = std::move(own);
     }

@@ -10,6 +10,8 @@
 namespace kronlab::experiments {
 namespace {
 
+constexpr std::size_t max_length = 1000, max_alternatives = 100'000, max_stars = 8;
+
 bool matches_glob(std::string_view pattern, std::string_view name) {
   if (pattern.empty()) return name.empty();
   if (pattern.front() != '*')
@@ -48,14 +50,21 @@ std::vector<std::string> choices_of(std::string_view list, std::string_view patt
 
 /// The pattern without braces: one for each choice.
 std::vector<std::string> expanded(std::string_view pattern) {
+  if (pattern.size() > max_length) throw ConfigError(fmt::format("layer pattern of {} bytes, expected at most {}", pattern.size(), max_length));
+  if (static_cast<std::size_t>(std::ranges::count(pattern, '*')) > max_stars)
+    throw ConfigError(fmt::format("layer pattern '{}': more than {} stars", pattern, max_stars));
   const auto open = pattern.find('{');
   if (open == std::string_view::npos) return {std::string(pattern)};
   const auto close = pattern.find('}', open);
   if (close == std::string_view::npos)
     throw ConfigError(fmt::format("layer pattern '{}': a brace does not close", pattern));
   std::vector<std::string> result;
-  for (const auto& rest : expanded(pattern.substr(close + 1))) {
-    for (const auto& choice : choices_of(pattern.substr(open + 1, close - open - 1), pattern)) {
+  const auto choices = choices_of(pattern.substr(open + 1, close - open - 1), pattern);
+  const auto endings = expanded(pattern.substr(close + 1));
+  if (choices.size() * endings.size() > max_alternatives)
+    throw ConfigError(fmt::format("layer pattern '{}': stands for more than {} names", pattern, max_alternatives));
+  for (const auto& rest : endings) {
+    for (const auto& choice : choices) {
       result.push_back(std::string(pattern.substr(0, open)) + choice + rest);
     }
   }
@@ -63,6 +72,8 @@ std::vector<std::string> expanded(std::string_view pattern) {
 }
 
 }  // namespace
+
+void expect_layer_pattern(std::string_view pattern) { expanded(pattern); }
 
 bool matches_layer(std::string_view pattern, std::string_view name) {
   return std::ranges::any_of(expanded(pattern), [&](const std::string& plain) { return matches_glob(plain, name); });

@@ -9,6 +9,9 @@
 namespace kronlab {
 namespace {
 
+/// Longer names are no slips of the fingers, and their distances would take long.
+constexpr std::size_t longest_name = 200;
+
 /// Insertions, deletions, replacements and exchanges of neighbours (Damerau, A technique for computer detection and
 /// correction of spelling errors, 1964).
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -30,7 +33,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates) {
   std::size_t best = std::max<std::size_t>(name.size() / 3, 1) + 1;
   std::string nearest;
+  if (name.size() > longest_name) return nearest;
   for (const auto& candidate : candidates) {
+    if (candidate.size() > longest_name) continue;
     const std::size_t distance = edit_distance(name, candidate);
     if (distance < best) best = distance, nearest = candidate;
   }

@@ -17,6 +17,11 @@ struct Limits {
   T most = std::numeric_limits<T>::max();
 };
 
+/// The most of anything that is counted: a product of two counts is a number still.
+inline constexpr Index max_count = (Index{1} << 31) - 1;
+/// From `least` things to as many as can be counted.
+inline Limits<Index> count_from(Index least) { return {.least = least, .most = max_count}; }
+
 /// A table of the user's configuration, read key by key: every access says what is expected, and what nobody asked for
 /// is an error. Messages start with file, line and column.
 ///

@@ -10,6 +10,16 @@
 namespace kronlab::config {
 namespace {
 
+std::size_t num_values(const Value& value) {
+  std::size_t count = 1;
+  if (const auto* table = value.as<Value::Table>()) {
+    for (const auto& [key, item] : *table) count += num_values(item);
+  } else if (const auto* array = value.as<Value::Array>()) {
+    for (const Value& item : *array) count += num_values(item);
+  }
+  return count;
+}
+
 RunSpec with(RunSpec run, const Choice& choice) {
   run.label += (run.label.empty() ? "" : " ") + choice.label;
   for (const auto& [path, value] : choice.assignments) {
@@ -30,6 +40,7 @@ class Expansion {
   Expansion(std::vector<Axis> axes, Position sweep) : axes_(std::move(axes)), sweep_(std::move(sweep)) {}
 
   std::vector<RunSpec> runs(const Value& base) {
+    expect_few();
     extend({"", {}, base}, 0);
     for (const Axis& axis : axes_) {
       axis.when.expect_met();
@@ -39,6 +50,18 @@ class Expansion {
   }
 
  private:
+  [[noreturn]] void fail(const std::string& message) const { throw ConfigError(fmt::format("{}: sweep: {}", sweep_.text(), message)); }
+
+  /// Axes that apply to every run multiply them, whatever the others do.
+  void expect_few() const {
+    std::size_t least = 1;
+    for (const Axis& axis : axes_) {
+      const bool is_for_all = axis.when.conditions().empty() && std::ranges::all_of(axis.choices, [](const Choice& choice) { return choice.when.conditions().empty(); });
+      if (is_for_all) least *= std::max<std::size_t>(axis.choices.size(), 1);
+      if (least > max_runs) fail(fmt::format("more than {} runs", max_runs));
+    }
+  }
+
   void extend(RunSpec run, std::size_t axis) {
     if (axis == axes_.size()) return add(std::move(run));
     const auto choices = choices_for(run.config, axes_[axis]);
@@ -56,8 +79,9 @@ class Expansion {
   }
 
   void add(RunSpec run) {
-    if (++num_combinations_ > max_runs)
-      throw ConfigError(fmt::format("{}: sweep: more than {} runs", sweep_.text(), max_runs));
+    if (++num_combinations_ > max_runs) fail(fmt::format("more than {} runs", max_runs));
+    num_values_ += num_values(run.config);
+    if (num_values_ > max_values) fail(fmt::format("more than {} values in all of its runs together", max_values));
     if (!configurations_.insert(sha256(to_text(run.config))).second) return;
     if (run.label.empty()) run.label = "run";
     const std::string stem = run.label;
@@ -68,7 +92,7 @@ class Expansion {
   std::vector<Axis> axes_;
   Position sweep_;
   std::vector<RunSpec> runs_;
-  std::size_t num_combinations_ = 0;
+  std::size_t num_combinations_ = 0, num_values_ = 0;
   std::set<std::string> configurations_, labels_;  ///< configurations by their hashes
 };
 

@@ -51,7 +51,7 @@ Override parse_override(const std::string& text);
 /// Runs that are equal in the end are listed once, by their first label; other runs of one label get "#2", "#3".
 ///
 /// @throws ConfigError with file, line and column on a malformed or misspelt entry, a `when` on a path that is in no
-/// run or that a later entry sets, or more than 100000 runs
+/// run or that a later entry sets, or more than 100000 runs or 1000000 values in their configurations
 std::vector<RunSpec> expand_sweep(Value file, const std::vector<Override>& overrides = {});
 
 }  // namespace kronlab::config

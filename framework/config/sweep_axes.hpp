@@ -8,8 +8,8 @@
 
 namespace kronlab::config {
 
-/// The largest number of runs of a sweep.
-constexpr std::size_t max_runs = 100'000;
+/// The largest number of runs of a sweep, and of values in all of their configurations, which are in memory together.
+constexpr std::size_t max_runs = 100'000, max_values = 1'000'000;
 
 /// One position of an axis: what it assigns and how it is called.
 struct Choice {

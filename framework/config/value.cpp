@@ -1,5 +1,6 @@
 #include "framework/config/value.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -14,6 +15,8 @@ std::string_view Value::type_name() const {
 }
 
 namespace {
+
+constexpr std::size_t max_parts = 64;  ///< of a path
 
 bool is_bare(const std::string& key) {
   if (key.empty()) return false;
@@ -156,6 +159,8 @@ Value parse_scalar(std::string_view text, const std::string& origin) {
 
 void assign(Value& root, std::string_view path, Value value) {
   if (path.empty()) throw ConfigError(fmt::format("{}: the path to a value is empty", value.position.text()));
+  if (static_cast<std::size_t>(std::ranges::count(path, '.')) >= max_parts)
+    throw ConfigError(fmt::format("{}: a path of more than {} parts", value.position.text(), max_parts));
   Value* at = &root;
   for (std::string_view rest = path; !rest.empty();) {
     const std::string_view part = next_part(rest);
@@ -163,7 +168,9 @@ void assign(Value& root, std::string_view path, Value value) {
     if (auto* array = at->as<Value::Array>()) {
       at = &(*array)[index_of(part, array->size(), path, value.position)];
     } else if (auto* table = at->as<Value::Table>()) {
-      at = &(*table)[std::string(part)];
+      const auto [entry, is_new] = table->try_emplace(std::string(part));
+      at = &entry->second;
+      if (is_new) at->position = value.position;
     } else {
       throw ConfigError(fmt::format("{}: '{}' in path '{}': there is {}, not a table or an array",
                                     value.position.text(), part, path, at->type_name()));

@@ -52,7 +52,8 @@ class Value {
   std::variant<bool, Index, double, std::string, Array, Table> content_;
 };
 
-/// Reads TOML 1.0. @throws ConfigError with file, line and column on bad syntax, a key that is there twice, or a date
+/// Reads TOML 1.0. @throws ConfigError with file, line and column on bad syntax, a key that is there twice, a date, or
+/// tables and arrays 64 levels deep within one statement
 Value parse_toml(std::string_view text, const std::string& file);
 
 /// Writes TOML that `parse_toml` reads back to the same tree; keys are sorted, numbers exact.
@@ -65,7 +66,7 @@ std::string to_text(const Value& value);
 Value parse_scalar(std::string_view text, const std::string& origin);
 
 /// Puts `value` at a path such as `stage.0.decompose.num_terms` (counting from 0); tables on the way are made where
-/// they are missing. @throws ConfigError naming the part of the path that leads nowhere
+/// they are missing. @throws ConfigError naming the part of the path that leads nowhere, or on more than 64 parts
 void assign(Value& root, std::string_view path, Value value);
 
 /// The value at such a path, `root` itself at an empty one; null where the path leads nowhere.

@@ -104,6 +104,15 @@ BOOST_AUTO_TEST_CASE(a_misspelt_key_of_the_sweep_is_an_error_with_the_nearest) {
   BOOST_TEST(expand_sweep(parse_toml("seed = 3\n[sweep]\nseed = [1, 2]", "f")).size() == 2u);
 }
 
+BOOST_AUTO_TEST_CASE(runs_that_would_not_fit_into_memory_together_are_refused) {
+  std::string sweep = "x = [";
+  for (int i = 0; i < 1000; ++i) sweep += "1, ";
+  sweep += "]\n[sweep]\n";
+  for (const char* name : {"a", "b", "c", "d"}) sweep += fmt::format("{} = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n", name);  // 10000 runs of 1000 values
+  const auto message = message_of([&] { expand_sweep(parse_toml(sweep, "f.toml")); });
+  BOOST_TEST(message.find("more than 1000000 values in all of its runs together") != std::string::npos, message);
+}
+
 BOOST_AUTO_TEST_CASE(malformed_sweeps_are_errors_with_their_place) {
   BOOST_TEST(message_of([] { runs_of("[sweep]\nseeds = 3"); }).starts_with("f.toml:6:1: sweep: 'seeds'"));
   BOOST_CHECK_THROW(runs_of("[sweep]\nseeds = []"), ConfigError);

@@ -70,6 +70,29 @@ BOOST_AUTO_TEST_CASE(a_path_finds_what_is_there_and_nothing_else) {
   BOOST_TEST(paths_of(root) == expected, boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(what_is_too_deep_is_an_error_with_its_place) {
+  const auto repeated = [](const std::string& text, int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += text;
+    return all;
+  };
+  for (const auto& deep : {repeated("a.", 20'000) + "a = 1", "[" + repeated("a.", 20'000) + "a]", "x = " + repeated("[", 20'000), "x = " + repeated("{a = ", 100) + "1" + repeated("}", 100),
+                           "x = " + repeated("{a.b.c = ", 30) + "1" + repeated("}", 30), "x = [\n" + repeated("[\n", 70)}) {
+    const auto message = message_of([&] { parse_toml("# a comment\n" + deep, "f"); });
+    BOOST_TEST(message.find("tables and arrays 64 levels deep") != std::string::npos, message.substr(0, 200));
+    BOOST_TEST((message.starts_with("f:2:") || deep.find('\n') != std::string::npos), message.substr(0, 200));
+  }
+  // Dots and brackets that open nothing.
+  const std::string many = repeated("[{.", 100);
+  const Value texts = parse_toml("a = '" + many + "' # " + many + "\nb = \"\\\"" + many + "\"\nc = '''\n" + many + "'''\n", "f");
+  BOOST_TEST(to_text(texts) == "{a = \"" + many + "\", b = \"\\\"" + many + "\", c = \"" + many + "\"}");
+  const Value list = parse_toml("x = [" + repeated("1.5, ", 1000) + "]", "f");
+  BOOST_TEST(value_at(list, "x")->as<Value::Array>()->size() == 1000u);
+  Value root = parse_toml("", "f");
+  BOOST_CHECK_THROW(assign(root, repeated("a.", 64) + "a", Value(Index{1})), ConfigError);
+  assign(root, repeated("a.", 63) + "a", Value(Index{1}));
+}
+
 BOOST_AUTO_TEST_CASE(a_scalar_of_the_command_line_is_toml_or_else_a_text) {
   BOOST_TEST(to_text(parse_scalar("4", "o")) == "4");
   BOOST_TEST(to_text(parse_scalar("[1, 2]", "o")) == "[1, 2]");

@@ -31,6 +31,15 @@ BOOST_AUTO_TEST_CASE(braces_choose_from_lists_and_ranges) {
   BOOST_CHECK_THROW(matches_layer("h.{a..b}.mlp", "h.1.mlp"), ConfigError);
 }
 
+BOOST_AUTO_TEST_CASE(patterns_that_stand_for_too_much_are_refused_at_once) {
+  for (const std::string& pattern : {std::string("{0..999}{0..999}.a"), std::string("{0..999999999}"), std::string("{0..99999}{0..99999}{0..99999}"),
+                                     std::string("*********"), std::string(2000, 'a')}) {
+    BOOST_CHECK_THROW(expect_layer_pattern(pattern), ConfigError);
+    BOOST_CHECK_THROW(matches_layer(pattern, "a"), ConfigError);
+  }
+  expect_layer_pattern("layers.{0..99}.{a,b}.*");
+}
+
 BOOST_AUTO_TEST_CASE(selection_keeps_the_sequence_of_the_model_and_names_a_pattern_that_fits_nothing) {
   const std::vector<std::string> names{"wte", "h.0.mlp.c_fc", "h.0.mlp.c_proj", "h.1.mlp.c_fc"};
   BOOST_TEST(select_layers({"h.1.*.*", "wte", "h.{0,1}.mlp.c_fc"}, names) ==
