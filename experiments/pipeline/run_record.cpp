@@ -193,6 +193,10 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
   comm::coordinate(communicator_, [&] {
     if (!store_) return;
+    if (!fs::exists(fs::path(folder_) / "run.sqlite")) {
+      throw StorageError(fmt::format("'{}' is gone: the run was deleted or moved while it went on; put it back, or run the same command again to do it anew",
+                                     folder_));
+    }
     if (!claim_->is_held()) throw StorageError(fmt::format("run {}: another job has taken it over: this one writes no more", id_));
     work(*store_);
   });

@@ -175,6 +175,16 @@ StorageError database_error(const std::filesystem::path& path, const SQLite::Exc
     case SQLITE_FULL:
       advice = "; free some space and go on";
       break;
+    case SQLITE_READONLY:
+      advice = error.getExtendedErrorCode() == SQLITE_READONLY_DBMOVED ? "; it was deleted or moved while it was open"
+                                                                         : "; use a store that can be written";
+      break;
+    case SQLITE_CANTOPEN:
+      advice = "; its folder is gone or cannot be written";
+      break;
+    case SQLITE_IOERR:
+      advice = "; the disk or the network failed, or the file system has no fcntl locks: see KRONLAB_LOCKING in framework/storage/README.md";
+      break;
     case SQLITE_BUSY:
       advice = "; another program holds the database";
       break;
@@ -187,6 +197,14 @@ StorageError database_error(const std::filesystem::path& path, const SQLite::Exc
   }
   return StorageError(
       fmt::format("'{}': SQLite: {} (code {}){}", path.string(), error.what(), error.getExtendedErrorCode(), advice));
+}
+
+std::string locking() {
+  const char* wanted = std::getenv("KRONLAB_LOCKING");
+  const std::string kind = wanted && *wanted ? wanted : "fcntl";
+  if (kind == "fcntl") return {};
+  if (kind == "none") return "unix-none";
+  throw StorageError(fmt::format("KRONLAB_LOCKING is '{}', expected fcntl or none", kind));
 }
 
 void bind_optional(SQLite::Statement& statement, int position, const std::optional<double>& value) {
@@ -211,7 +229,7 @@ int checked_schema_version(SQLite::Database& database, const std::filesystem::pa
 
 SQLite::Database create_database(const std::filesystem::path& path) {
   return with_database(path, [&] {
-    SQLite::Database database(path.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    SQLite::Database database(path.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, locking());
     prepare_for_writing(database);
     migrate(database, 0);
     return database;
@@ -220,7 +238,7 @@ SQLite::Database create_database(const std::filesystem::path& path) {
 
 SQLite::Database open_for_writing(const std::filesystem::path& path) {
   return with_database(path, [&] {
-    SQLite::Database database(path.string(), SQLite::OPEN_READWRITE);
+    SQLite::Database database(path.string(), SQLite::OPEN_READWRITE, 0, locking());
     database.setBusyTimeout(10'000);
     const int version = checked_schema_version(database, path);
     prepare_for_writing(database);

@@ -19,6 +19,10 @@ double seconds_of_utc(const std::string& text);
 /// `error` with the database's path and SQLite's own words.
 StorageError database_error(const std::filesystem::path& path, const SQLite::Exception& error);
 
+/// How databases are locked: empty is SQLite's own way, by fcntl; "unix-none" where KRONLAB_LOCKING=none says that the file
+/// system has no such locks. @throws StorageError on another word than fcntl or none
+std::string locking();
+
 /// Runs `work`, turning SQLite's exceptions into StorageError.
 template <class Work>
 auto with_database(const std::filesystem::path& path, Work&& work) {

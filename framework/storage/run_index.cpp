@@ -183,7 +183,7 @@ Entries known_entries(const fs::path& path) {
   if (!fs::exists(path, code)) return {};
   try {
     return with_database(path, [&] {
-      SQLite::Database database(path.string(), SQLite::OPEN_READONLY, 5000);
+      SQLite::Database database(path.string(), SQLite::OPEN_READONLY, 5000, locking());
       return read_entries(database);
     });
   } catch (const Error& error) {
@@ -212,7 +212,7 @@ void write_new(const fs::path& path, const std::vector<Entry>& entries) {
   std::error_code ignored;
   fs::remove(temporary, ignored);
   with_database(temporary, [&] {
-    SQLite::Database database(temporary.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    SQLite::Database database(temporary.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, locking());
     database.exec("PRAGMA journal_mode = OFF");  // a file of its own until it is whole
     SQLite::Transaction transaction(database);
     database.exec(schema);
@@ -229,7 +229,7 @@ void write_new(const fs::path& path, const std::vector<Entry>& entries) {
 
 void write_changes(const fs::path& path, const std::vector<const Entry*>& changed, const std::vector<std::string>& gone) {
   with_database(path, [&] {
-    SQLite::Database database(path.string(), SQLite::OPEN_READWRITE, 10'000);
+    SQLite::Database database(path.string(), SQLite::OPEN_READWRITE, 10'000, locking());
     database.exec("PRAGMA foreign_keys = ON");
     SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
     SQLite::Statement remove(database, "DELETE FROM run WHERE id = ?");

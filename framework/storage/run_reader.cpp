@@ -95,7 +95,7 @@ struct RunReader::State {
   }
 
   void open(const fs::path& from, int flags) {
-    database = std::make_unique<SQLite::Database>(from.string(), flags, reader_patience_ms);
+    database = std::make_unique<SQLite::Database>(from.string(), flags, reader_patience_ms, locking());
     version = checked_schema_version(*database, path);
     SQLite::Statement query(*database, "SELECT run_id FROM run");
     if (!query.executeStep()) throw StorageError(fmt::format("'{}' says nothing of its run", path.string()));
@@ -287,23 +287,9 @@ std::vector<RunListing> list_run_folders(const std::string& store_path) {
   for (const auto& entry : entries) {
     const std::string id = entry.path().filename().string();
     if (id.starts_with('.') || !entry.is_directory(code)) continue;  // a run that is being made, or no run
-    listings.push_back({id, entry.path(), {}});
+    listings.push_back({id, entry.path()});
   }
   std::ranges::sort(listings, {}, &RunListing::id);
-  return listings;
-}
-
-std::vector<RunListing> list_runs(const std::string& store_path) {
-  auto listings = list_run_folders(store_path);
-  for (auto& listing : listings) {
-    try {
-      const RunReader reader(listing.folder);
-      reader.description();
-      reader.status();
-    } catch (const Error& error) {
-      listing.problem = error.what();
-    }
-  }
   return listings;
 }
 

@@ -82,16 +82,13 @@ class RunReader {
   std::unique_ptr<State> state_;
 };
 
-/// A folder below STORE/runs. `problem` says why it cannot be read, empty if it can.
+/// A folder below STORE/runs.
 struct RunListing {
   std::string id;
   std::filesystem::path folder;
-  std::string problem;
 };
 
-/// The run folders of a store without a look inside, by id. @throws StorageError if there is no such store
+/// The run folders of a store without a look inside, by id, which is by time. @throws StorageError if there is no such store
 std::vector<RunListing> list_run_folders(const std::string& store_path);
-/// All runs of a store, by id, which is by time. @throws StorageError if there is no such store
-std::vector<RunListing> list_runs(const std::string& store_path);
 
 }  // namespace kronlab::storage

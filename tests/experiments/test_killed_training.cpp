@@ -4,6 +4,7 @@
 #include "experiments/pipeline/stage_checkpoint.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/random.hpp"
+#include "framework/storage/run_index.hpp"
 #include "framework/storage/run_reader.hpp"
 #include "tests/experiments/run_fixture.hpp"
 #include "tests/support/program.hpp"
@@ -53,7 +54,7 @@ kill -{3} $(pgrep -f '^{4}.*{0}/{1}' | tail -n 1)
 )", folder.path().string(), store, seconds, signal, kronlab::testing::program_path("bin/kronlab")));
     return run_program(fmt::format("sh -c 'sh {} & {}'", folder / "signal.sh", command(ranks, store)));
   }
-  fs::path run(const std::string& store) const { return storage::list_runs(folder / store).at(0).folder; }
+  fs::path run(const std::string& store) const { return storage::indexed_runs(folder / store).at(0).folder; }
 };
 
 }  // namespace
@@ -74,7 +75,7 @@ BOOST_FIXTURE_TEST_CASE(kill_minus_9_at_any_moment_and_another_number_of_ranks_c
   BOOST_TEST(num_killed == 3);
   const auto last = run_program(command(2, "disturbed"));
   BOOST_TEST_REQUIRE(last.exit_code == 0, last.err);
-  BOOST_TEST(storage::list_runs(folder / "disturbed").size() == 1u);
+  BOOST_TEST(storage::indexed_runs(folder / "disturbed").size() == 1u);
   BOOST_TEST(numbers_of(run("disturbed")) == numbers_of(run("undisturbed")));
   BOOST_TEST(sha256_of_file(values_path(run("disturbed"), 0).string()) == sha256_of_file(values_path(run("undisturbed"), 0).string()));
 }

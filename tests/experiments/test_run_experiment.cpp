@@ -174,7 +174,7 @@ BOOST_FIXTURE_TEST_CASE(a_wrong_baseline_stops_the_run_and_is_recorded_with_both
   });
   BOOST_TEST(message.find("expected 3.0000") != std::string::npos);
   if (!world.is_root()) return;
-  const auto runs = storage::list_runs((folder / "w").string());
+  const auto runs = storage::indexed_runs((folder / "w").string());
   BOOST_TEST_REQUIRE(runs.size() == 1u);
   const auto status = storage::RunReader(runs[0].folder).status();
   BOOST_TEST((status.state == storage::RunState::failed));

@@ -167,7 +167,7 @@ BOOST_FIXTURE_TEST_CASE(a_signal_stops_after_a_checkpoint_and_the_run_is_interru
   BOOST_CHECK_THROW(run(world, "store", training("lr = 1e-2\n")), Interrupted);
   StopRequest::forget();
   if (world.is_root()) {
-    const auto runs = storage::list_runs((folder / "store").string());
+    const auto runs = storage::indexed_runs((folder / "store").string());
     BOOST_TEST_REQUIRE(runs.size() == 1u);
     BOOST_TEST((storage::RunReader(runs[0].folder).status().state == storage::RunState::interrupted));
   }
@@ -228,7 +228,7 @@ BOOST_FIXTURE_TEST_CASE(a_learning_rate_that_diverges_is_told_with_the_step_and_
   BOOST_TEST(message.find("were not finite") != std::string::npos, message);
   BOOST_TEST(message.find("the last good checkpoint is") != std::string::npos, message);
   if (!world.is_root()) return;
-  const storage::RunReader reader(storage::list_runs((folder / "store").string()).at(0).folder);
+  const storage::RunReader reader(storage::indexed_runs((folder / "store").string()).at(0).folder);
   BOOST_TEST((reader.status().state == storage::RunState::failed));
   BOOST_TEST(!reader.metrics("distill/loss").empty());
 }
@@ -252,7 +252,7 @@ BOOST_FIXTURE_TEST_CASE(a_full_disk_while_a_checkpoint_is_written_is_told_and_th
     run_experiment(world, spec(training("lr = 1e-2\ncheckpoint = { every_steps = 1, keep = 9 }\n")), {(disk / "store"), folder.string(), {}, 1});
   });
   BOOST_TEST(message.find("No space left on device") != std::string::npos, message);
-  const storage::RunReader reader(storage::list_runs(disk / "store").at(0).folder);
+  const storage::RunReader reader(storage::indexed_runs(disk / "store").at(0).folder);
   BOOST_TEST(!reader.metrics("eval/perplexity").empty());
   for (const auto& entry : fs::directory_iterator(stage_folder(reader.folder(), 0))) {
     const bool is_whole = !entry.is_directory() || fs::exists(entry.path() / "DONE");

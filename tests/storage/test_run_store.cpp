@@ -7,6 +7,7 @@
 #include <set>
 
 #include "framework/base/hash.hpp"
+#include "framework/storage/run_index.hpp"
 #include "framework/storage/run_reader.hpp"
 #include "framework/storage/run_store.hpp"
 #include "tests/storage/bytes.hpp"
@@ -58,7 +59,7 @@ BOOST_AUTO_TEST_CASE(ids_are_unique_and_sort_by_time) {
   BOOST_TEST(std::ranges::is_sorted(ids));
   BOOST_TEST(std::set<std::string>(ids.begin(), ids.end()).size() == 20u);
   std::vector<std::string> listed;
-  for (const auto& run : list_runs(store.path())) listed.push_back(run.id);
+  for (const auto& run : indexed_runs(store.path())) listed.push_back(run.id);
   BOOST_TEST((listed == ids));
 }
 
@@ -358,7 +359,7 @@ BOOST_AUTO_TEST_CASE(refuses_what_is_no_run) {
   const TemporaryFolder store;
   const auto run = RunStore::create(store.path(), sample_description());
   for (const char* id : {"none", "", "..", "a/b"}) BOOST_CHECK_THROW(RunStore::open(store.path(), id), StorageError);
-  BOOST_TEST(throws_with<StorageError>([&] { list_runs(store / "none"); }, "no store"));
+  BOOST_TEST(throws_with<StorageError>([&] { indexed_runs(store / "none"); }, "no store"));
   BOOST_TEST(throws_with<StorageError>([&] { RunReader{store.path()}; }, "no run.sqlite"));
   BOOST_TEST(throws_with<StorageError>([&] { run_state("gone"); }, "'gone'"));
   for (const auto state : {RunState::created, RunState::running, RunState::interrupted, RunState::done,
@@ -380,7 +381,7 @@ BOOST_AUTO_TEST_CASE(lists_broken_runs_with_their_reason) {
   }
   write_bytes(runs / "a file", "no run");
   std::filesystem::create_directories(runs / ".unfinished.tmp");
-  const auto listed = list_runs(store.path());
+  const auto listed = indexed_runs(store.path());
   BOOST_REQUIRE(listed.size() == 5u);
   BOOST_TEST(listed[0].problem.find("no run.sqlite") != std::string::npos, listed[0].problem);
   BOOST_TEST(listed[1].problem.find("no SQLite database") != std::string::npos, listed[1].problem);

@@ -12,6 +12,7 @@
 #include <map>
 #include <thread>
 
+#include "framework/storage/run_index.hpp"
 #include "framework/storage/run_reader.hpp"
 #include "framework/storage/run_store.hpp"
 #include "tests/storage/bytes.hpp"
@@ -73,6 +74,14 @@ class Writer {
 std::string integrity_of(const std::filesystem::path& folder) {
   SQLite::Database database(folder / "run.sqlite", SQLite::OPEN_READWRITE, 5000);
   return database.execAndGet("PRAGMA integrity_check").getString();
+}
+
+/// The run has the metrics 0, 1, ..., count - 1 and a sound database.
+void expect_counting(const std::filesystem::path& folder, Index count) {
+  const auto metrics = RunReader(folder).metrics();
+  BOOST_TEST(static_cast<Index>(metrics.size()) == count);
+  for (std::size_t i = 0; i < metrics.size(); ++i) BOOST_REQUIRE(metrics[i].value == static_cast<double>(i));
+  BOOST_TEST(integrity_of(folder) == "ok");
 }
 
 /// A connection in the middle of reading, as a forgotten query tool is.
@@ -215,10 +224,11 @@ BOOST_AUTO_TEST_CASE(a_full_disk_is_an_error_that_keeps_the_batch) {
   run.flush();
   disk.fill();
   for (int i = 1; i < 200; ++i) run.record(sample_metric("m/v", i, -1));
-  BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, "full"));
+  for (int again = 0; again < 2; ++again) BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, "full (code 13); free some space"));
+  BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, run.folder().string()));
   BOOST_TEST(RunReader(run.folder()).metrics().size() == 1u);
   BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(disk.path(), sample_description()); }, "runs"));
-  BOOST_TEST(list_runs(disk.path()).size() == 1u);
+  BOOST_TEST(indexed_runs(disk.path()).size() == 1u);
   disk.free();
   run.flush();
   BOOST_TEST(RunReader(run.folder()).metrics().size() == 200u);
@@ -241,11 +251,111 @@ BOOST_AUTO_TEST_CASE(a_read_only_store_can_be_read_and_not_written) {
   BOOST_REQUIRE(disk.make_read_only());
   BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(disk.path(), sample_description()); }, "Read-only"));
   BOOST_TEST(throws_with<StorageError>([&] { RunStore::create(disk / "new", sample_description()); }, "Read-only"));
-  BOOST_TEST(throws_with<StorageError>([&] { RunStore::open(disk.path(), id); }, "readonly"));
-  const auto runs = list_runs(disk.path());
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::open(disk.path(), id); }, "use a store that can be written"));
+  const auto runs = indexed_runs(disk.path());
   BOOST_REQUIRE(runs.size() == 1u);
   BOOST_TEST(runs[0].problem.empty(), runs[0].problem);
   BOOST_TEST(RunReader(runs[0].folder).metrics().size() == 1u);
+}
+
+BOOST_AUTO_TEST_CASE(a_reader_that_holds_a_lock_for_long_is_waited_for) {
+  const char* wanted = std::getenv("KRONLAB_LOCK_SECONDS");  // 60 is the whole of the patience that a run has
+  const double held_s = wanted ? std::atof(wanted) : 3.0;
+  const TemporaryFolder store;
+  auto run = RunStore::create(store.path(), sample_description());
+  run.record(sample_metric("m/v", 0, -1));
+  run.flush();
+  if (held_s >= 60.0) run.set_patience(2 * held_s);
+  auto reader = std::make_unique<LockingReader>(run.folder());
+  auto release = std::async(std::launch::async, [&] {
+    std::this_thread::sleep_for(std::chrono::duration<double>(held_s));
+    reader.reset();
+  });
+  const auto started = std::chrono::steady_clock::now();
+  for (int i = 1; i < 300; ++i) run.record(sample_metric("m/v", i, -1));  // a batch waits a second, then for the next one
+  run.flush();
+  const double waited_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  release.get();
+  BOOST_TEST_MESSAGE("a lock of " << held_s << " s held a batch up for " << waited_s << " s");
+  BOOST_TEST(waited_s >= 0.9 * held_s);
+  BOOST_TEST(waited_s < held_s + 5.0);
+  expect_counting(run.folder(), 300);
+}
+
+BOOST_AUTO_TEST_CASE(a_run_that_is_deleted_while_it_is_written_is_an_error_with_its_path) {
+  const TemporaryFolder store;
+  auto run = RunStore::create(store.path(), sample_description());
+  run.record(sample_metric("m/v", 0, -1));
+  run.flush();
+  const auto aside = store.path() / "aside";
+  std::filesystem::rename(store.path() / "runs", aside);
+  run.record(sample_metric("m/v", 1, -1));
+  for (int again = 0; again < 2; ++again) {
+    BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, (run.folder() / "run.sqlite").string()));
+    BOOST_TEST(throws_with<StorageError>([&] { run.set_state(RunState::done); }, "it was deleted or moved while it was open"));
+  }
+  expect_counting(aside / run.id(), 1);
+  std::filesystem::rename(aside, store.path() / "runs");  // back again: nothing is lost
+  run.flush();
+  expect_counting(run.folder(), 2);
+  std::filesystem::remove_all(store.path() / "runs");
+  run.record(sample_metric("m/v", 2, -1));
+  BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, "it was deleted or moved while it was open"));
+}
+
+BOOST_AUTO_TEST_CASE(processes_that_write_their_runs_and_one_that_reads_all_share_a_store) {
+  const TemporaryFolder store;
+  std::vector<std::string> ids;
+  for (int i = 0; i < 2; ++i) {
+    auto run = RunStore::create(store.path(), sample_description());
+    ids.push_back(run.id());
+    run.stage_started(0, "stage");
+    run.set_state(RunState::running);
+  }
+  Writer first(store.path(), ids[0], 0, store / "said.0"), second(store.path(), ids[1], 0, store / "said.1");
+  first.wait_for_flush_after(0), second.wait_for_flush_after(0);
+  for (int i = 0; i < 20; ++i) {
+    const Index flushed[] = {first.last_flushed(), second.last_flushed()};
+    update_index(store.path(), i % 2 == 0);
+    const auto runs = indexed_runs(store.path());
+    BOOST_REQUIRE(runs.size() == 2u);
+    for (std::size_t r = 0; r < 2; ++r) {
+      BOOST_REQUIRE_MESSAGE(runs[r].problem.empty(), runs[r].problem);
+      BOOST_REQUIRE(runs[r].id == ids[r]);
+      BOOST_REQUIRE(static_cast<Index>(RunReader(runs[r].folder).metrics().size()) > flushed[r]);
+    }
+  }
+  first.wait_for_flush_after(first.last_flushed()), second.wait_for_flush_after(second.last_flushed());  // nobody was shut out
+}
+
+BOOST_AUTO_TEST_CASE(without_locks_of_the_file_system_a_run_is_written_killed_and_read_all_the_same) {
+  ::setenv("KRONLAB_LOCKING", "none", 1);
+  const TemporaryFolder store;
+  std::string id;
+  {
+    auto run = RunStore::create(store.path(), sample_description());
+    id = run.id();
+    run.stage_started(0, "stage");
+    const LockingReader by_fcntl(run.folder());  // nobody looks at its lock
+    run.record(sample_metric("m/v", -1, 0));
+    run.set_patience(0.0);
+    run.flush();
+    run.forget_stages_from(0);
+    run.stage_started(0, "stage");
+  }
+  Index next = 0;
+  for (int round = 0; round < 8; ++round) {
+    Writer writer(store.path(), id, next, store / "said");
+    writer.wait_for_flush_after(-1);
+    writer.kill_now();
+    const Index flushed = writer.last_flushed();
+    next = static_cast<Index>(RunReader(store.path() / "runs" / id).metrics().size());
+    BOOST_TEST(next > flushed);
+  }
+  expect_counting(store.path() / "runs" / id, next);
+  ::setenv("KRONLAB_LOCKING", "flock", 1);
+  BOOST_TEST(throws_with<StorageError>([&] { RunReader reader(store.path() / "runs" / id); }, "expected fcntl or none"));
+  ::unsetenv("KRONLAB_LOCKING");
 }
 
 BOOST_AUTO_TEST_CASE(a_store_below_a_file_is_an_error_with_its_path) {
