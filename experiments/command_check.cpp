@@ -4,6 +4,7 @@
 
 #include "experiments/commands.hpp"
 #include "experiments/pipeline/compression_plan.hpp"
+#include "experiments/pipeline/known_cells.hpp"
 #include "experiments/pipeline/memory_estimate.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/progress.hpp"
@@ -59,7 +60,23 @@ json to_json(const ModelSize& size) {
           {"stored_bytes", size.stored_bytes}};
 }
 
-json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
+/// A run of the sweep, all that is known of it.
+struct Planned {
+  const config::RunSpec& run;
+  const ExperimentSpec& spec;
+  const CompressionPlan& plan;
+  const KnownCell& known;
+  Index memory_bytes = 0;
+  double core_seconds = 0.0;
+
+  bool is_done() const { return known.state == "done"; }
+  double seconds() const { return known.mean_seconds.value_or(core_seconds); }
+};
+
+json text_or_null(const std::string& text) { return text.empty() ? json() : json(text); }
+
+json to_json(const Planned& planned) {
+  const auto& [run, spec, plan, known, memory_bytes, core_seconds] = planned;
   json stages = json::array();
   for (const auto& stage : plan.stages) {
     json layers = json::array();
@@ -75,13 +92,20 @@ json to_json(const config::RunSpec& run, const ExperimentSpec& spec, const Compr
         {{"name", stage.name}, {"method", stage.method}, {"layers", layers}, {"after", to_json(stage.after)}});
   }
   return {{"label", run.label},
+          {"cell", text_or_null(known.cell)},
+          {"missing", text_or_null(known.missing)},
+          {"state", known.state},
+          {"reason", text_or_null(known.reason)},
+          {"id", text_or_null(known.run_id)},
           {"parameters", run.parameters},
           {"model", spec.model.path},
           {"teacher", to_json(plan.teacher)},
           {"dense", to_json(plan.dense)},
           {"stages", stages},
-          {"memory_bytes_per_rank", estimated_memory_bytes(spec, plan, num_ranks)},
-          {"core_seconds", estimated_core_seconds(spec, plan)}};
+          {"memory_bytes_per_rank", memory_bytes},
+          {"core_seconds", core_seconds},
+          {"mean_seconds", known.mean_seconds ? json(*known.mean_seconds) : json()},
+          {"runs_measured", known.num_measured}};
 }
 
 std::string grouped(Index number) {
@@ -99,8 +123,19 @@ std::string size_text(const ModelSize& size) {
   return text;
 }
 
-void print(const config::RunSpec& run, const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
+std::string time_text(const Planned& planned) {
+  if (planned.known.mean_seconds) {
+    return fmt::format("{} as the mean of {} finished run(s) of this kind", format_duration(*planned.known.mean_seconds), planned.known.num_measured);
+  }
+  return fmt::format("{} on one core at {:.0f} GFLOP/s (no finished run of this kind in the store)", format_duration(planned.core_seconds), 2 * assumed_rate / 1e9);
+}
+
+void print(const Planned& planned) {
+  const auto& [run, spec, plan, known, memory_bytes, core_seconds] = planned;
   fmt::print("run: {}\n", run.label);
+  fmt::print("  cell     {}\n", known.cell.empty() ? "unknown: " + known.missing : known.cell);
+  fmt::print("  state    {}{}{}{}{}\n", known.state, known.run_id.empty() ? "" : ", ", known.run_id, known.reason.empty() ? "" : ": ", known.reason);
+  for (const auto& [name, value] : run.parameters) fmt::print("  varies   {} = {}\n", name, value);
   fmt::print("  model    {}\n           {}\n", spec.model.path, size_text(plan.teacher));
   if (plan.dense.parameters != plan.teacher.parameters) fmt::print("  student  {}\n", size_text(plan.dense));
   for (const auto& stage : plan.stages) {
@@ -116,10 +151,28 @@ void print(const config::RunSpec& run, const ExperimentSpec& spec, const Compres
   }
   for (const auto& evaluation : spec.evaluations)
     fmt::print("  evaluate on {}: {}\n", evaluation.name, evaluation.protocol.name());
-  fmt::print("  estimated: {:.1f} GB of memory per rank, {} on one core at {:.0f} GFLOP/s\n\n",
-             static_cast<double>(estimated_memory_bytes(spec, plan, num_ranks)) / 1e9,
-             format_duration(estimated_core_seconds(spec, plan)), 2 * assumed_rate / 1e9);
+  fmt::print("  estimated: {:.1f} GB of memory per rank, {}\n\n", static_cast<double>(memory_bytes) / 1e9, time_text(planned));
 }
+
+/// What a sweep's runs add up to.
+struct Total {
+  std::size_t num_runs = 0, num_done = 0, num_measured = 0;
+  double seconds = 0.0;  ///< of those that are not done
+
+  void add(const Planned& planned) {
+    ++num_runs;
+    if (planned.is_done()) return void(++num_done);
+    seconds += planned.seconds();
+    num_measured += planned.known.mean_seconds.has_value();
+  }
+  std::string text() const {
+    const std::size_t num_left = num_runs - num_done;
+    std::string line = fmt::format("{} run(s), all can be done; {} done before", num_runs, num_done);
+    if (num_left == 0) return line;
+    return line + fmt::format(", {} to do in about {} ({} of them timed by finished runs of the same kind: model, texts, precision, methods, length of training)",
+                              num_left, format_duration(seconds), num_measured);
+  }
+};
 
 }  // namespace
 
@@ -129,19 +182,25 @@ int check(const comm::Communicator& world, const CheckArguments& arguments) {
   comm::coordinate(world, [&] {
     if (!world.is_root()) return;
     json all = json::array();
+    KnownCells cells(arguments.store);
+    Total total;
     for (const auto& run : runs) {
       const auto spec = ExperimentSpec::read(run.config, folder);
-      const auto plan = CompressionPlan::make(spec, ModelAccess(spec.model.path).config());
+      const ModelAccess model(spec.model.path);
+      const auto plan = CompressionPlan::make(spec, model.config());
+      const auto known = cells.find(spec, model.files());
+      const Planned planned{run, spec, plan, known, estimated_memory_bytes(spec, plan, world.size()), estimated_core_seconds(spec, plan)};
+      total.add(planned);
       if (arguments.as_json) {
-        all.push_back(to_json(run, spec, plan, world.size()));
+        all.push_back(to_json(planned));
       } else {
-        print(run, spec, plan, world.size());
+        print(planned);
       }
     }
     if (arguments.as_json) {
-      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"runs", all}}.dump(2));
+      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"store", arguments.store}, {"runs", all}}.dump(2));
     } else {
-      fmt::print("{}: {} run(s), all can be done\n", arguments.sweep.file, runs.size());
+      fmt::print("{}: {}\n", arguments.sweep.file, total.text());
     }
   });
   return 0;

@@ -23,9 +23,11 @@ std::vector<config::RunSpec> load_sweep(const comm::Communicator& world, const S
 
 struct CheckArguments {
   SweepArguments sweep;
+  std::string store;  ///< need not exist
   bool as_json = false;
 };
-/// Prints every run's plan: layers, shapes, sizes, memory. Reads no weights.
+/// Prints every run's plan: cell, what the store knows of it, layers, shapes, sizes, memory, time. Reads weights only to hash
+/// them.
 int check(const comm::Communicator& world, const CheckArguments& arguments);
 
 struct RunArguments {
@@ -35,6 +37,7 @@ struct RunArguments {
   int threads = 1;
   Index max_failures = 3;
   bool as_json = false;
+  bool is_quiet = false;    ///< errors and one line with the result only
   bool must_train = false;  ///< each run has a stage that trains: `kronlab train`
 };
 /// Does every run of a sweep that is not done, and prints their table. A run that fails does not stop the others.

@@ -39,8 +39,9 @@ void add_sweep(CLI::App& command, SweepArguments& sweep) {
 
 CLI::App* add_check(CLI::App& app, CheckArguments& a) {
   auto* command = app.add_subcommand(
-      "check", "print the plan of every run: layers, shapes, parameters, bytes, memory; computes nothing");
+      "check", "print the plan of every run: cell, what is done, layers, shapes, parameters, bytes, memory, time; computes nothing");
   add_sweep(*command, a.sweep);
+  command->add_option("--store", a.store, "folder of the record, which need not exist")->capture_default_str();
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
   return command;
 }
@@ -49,7 +50,8 @@ CLI::App* add_run(CLI::App& app, RunArguments& a, const char* name, const char* 
   auto* command = app.add_subcommand(name, what);
   add_sweep(*command, a.sweep);
   command->add_option("--store", a.store, "folder of the record")->capture_default_str();
-  command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  auto* json = command->add_flag("--json", a.as_json, "one JSON object on standard output: runs with state, cell, folder and results");
+  command->add_flag("--quiet", a.is_quiet, "only errors and one line with the result; the runs' logs have all")->excludes(json);
   command->add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
   return command;
 }
@@ -121,7 +123,7 @@ CLI::App* add_generate(CLI::App& app, GenerateArguments& a) {
 
 int drive(const comm::Communicator& world, int argc, char** argv) {
   Arguments a;
-  a.run.store = a.train.store = a.export_model.store = a.generate.store = default_store();
+  a.check.store = a.run.store = a.train.store = a.export_model.store = a.generate.store = default_store();
   a.train.must_train = true;
   a.run.command_line.assign(argv, argv + argc);
   a.train.command_line = a.run.command_line;

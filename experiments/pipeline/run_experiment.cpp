@@ -51,20 +51,15 @@ class Job {
         access_(comm::coordinate(communicator, [&] { return ModelAccess(spec_.model.path); })),
         plan_(comm::coordinate(communicator, [&] { return CompressionPlan::make(spec_, access_.config()); })) {}
 
-  RunSummary run() {
+  void run(RunSummary& summary) {
     const auto model_hash = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? access_.files().hash() : std::string(); });
     hashes_ = input_hashes(spec_, communicator_.broadcast(model_hash), [&](const std::string& path) { return hash_of_file(communicator_, path); });
-    cell_ = cell_of(spec_, hashes_);
+    summary.cell = cell_ = cell_of(spec_, hashes_);
     record_.emplace(communicator_, options_, run_, spec_, cell_, hashes_.model);
-    RunSummary summary{record_->id(), run_.label, record_->is_done(), record_->held_by()};
-    if (!summary.held_by.empty()) {
-      log_info(fmt::format("{}: left to {}, which works on it", run_.label, summary.held_by));
-      return summary;
-    }
-    if (summary.was_done_before) {
-      log_info(fmt::format("{}: done before as {}", run_.label, summary.id));
-      return summary;
-    }
+    summary.id = record_->id(), summary.folder = record_->folder();
+    summary.was_done_before = record_->is_done(), summary.held_by = record_->held_by();
+    if (!summary.held_by.empty()) return log_info(fmt::format("{}: left to {}, which works on it", run_.label, summary.held_by));
+    if (summary.was_done_before) return log_info(fmt::format("{}: done before as {}", run_.label, summary.id));
     log_info(fmt::format("{}: {}", run_.label, summary.id));
     try {
       work();
@@ -75,7 +70,6 @@ class Job {
       record_->failed(error.what());
       throw;
     }
-    return summary;
   }
 
  private:
@@ -255,9 +249,16 @@ class Job {
 
 }  // namespace
 
+void run_experiment(const comm::Communicator& communicator, const config::RunSpec& run, const RunOptions& options, RunSummary& summary) {
+  summary.label = run.label;
+  Job(communicator, run, options).run(summary);
+}
+
 RunSummary run_experiment(const comm::Communicator& communicator, const config::RunSpec& run,
                           const RunOptions& options) {
-  return Job(communicator, run, options).run();
+  RunSummary summary;
+  run_experiment(communicator, run, options, summary);
+  return summary;
 }
 
 }  // namespace kronlab::experiments

@@ -26,12 +26,19 @@ struct RunSummary {
   std::string label;
   bool was_done_before = false;
   std::string held_by;  ///< another job that works on it, for people; then nothing was done
+  std::string cell;
+  std::string folder;
 };
 
 /// The main job for one run: dense evaluation, then stage after stage of statistics, permutation, decomposition and
 /// evaluation, all recorded. A run of the same cell that is done is not done again; one that stopped goes on after its
-/// last finished stage; one that another job works on is left to it. Collective.
+/// last finished stage; one that another job works on is left to it. Collective. `summary` is filled as soon as something
+/// is known, so that it tells of a run that ends with an error too.
 /// @throws CollectiveError; the run is then recorded as failed, with the reason
+/// @throws Interrupted after a signal, with a checkpoint
+void run_experiment(const comm::Communicator& communicator, const config::RunSpec& run, const RunOptions& options, RunSummary& summary);
+
+/// The same, with the summary as its result.
 RunSummary run_experiment(const comm::Communicator& communicator, const config::RunSpec& run,
                           const RunOptions& options);
 

@@ -14,7 +14,8 @@ namespace {
 
 constexpr double log_interval_s = 10.0;
 
-bool silenced = false;
+bool silenced = false, quiet = false;
+bool has_live_line = false;  ///< on the terminal, to be rewritten or removed
 
 spdlog::logger& logger() {
   static const auto instance = [] {
@@ -30,17 +31,31 @@ bool on_terminal() {
   return result;
 }
 
+void remove_live_line() {
+  if (!has_live_line) return;
+  std::fputs("\r\033[K", stderr);
+  std::fflush(stderr);
+  has_live_line = false;
+}
+
+void log(spdlog::level::level_enum level, std::string_view message) {
+  if (silenced) return;
+  remove_live_line();
+  logger().log(level, "{}", message);
+}
+
 }  // namespace
 
 void silence_log() { silenced = true; }
 
-void log_info(std::string_view message) {
-  if (!silenced) logger().info("{}", message);
+void quiet_log() {
+  quiet = true;
+  logger().sinks().front()->set_level(spdlog::level::err);
 }
 
-void log_warning(std::string_view message) {
-  if (!silenced) logger().warn("warning: {}", message);
-}
+void log_info(std::string_view message) { log(spdlog::level::info, message); }
+void log_warning(std::string_view message) { log(spdlog::level::warn, fmt::format("warning: {}", message)); }
+void log_error(std::string_view message) { log(spdlog::level::err, fmt::format("error: {}", message)); }
 
 void log_to_file(const std::string& path) {
   auto& sinks = logger().sinks();
@@ -77,45 +92,41 @@ std::string format_duration(double seconds) {
 }
 
 Progress::Progress(std::string what, Index total) : what_(std::move(what)), total_(total), started_s_(now_s()) {
-  shown_s_ = noted_s_ = started_s_;
+  shown_s_ = logged_s_ = started_s_;
 }
 
 Progress::~Progress() { finish(); }
 
 void Progress::update(Index done, std::string_view detail) {
   done_ = done;
-  const double interval_s = on_terminal() ? 0.2 : log_interval_s;
-  if (done < total_ && now_s() - shown_s_ >= interval_s) show(done, detail, false);
+  if (silenced || done >= total_) return;
+  const bool is_live = on_terminal() && !quiet;
+  const double now = now_s();
+  if (now - logged_s_ >= log_interval_s) {
+    logged_s_ = now;
+    is_live ? log_quietly(line(detail, false)) : log_info(line(detail, false));
+  }
+  if (!is_live || now - shown_s_ < 0.2) return;
+  shown_s_ = now;
+  std::fprintf(stderr, "\r\033[K%s", line(detail, false).c_str());
+  std::fflush(stderr);
+  has_live_line = true;
 }
 
 void Progress::finish(std::string_view detail) {
   if (finished_) return;
   finished_ = true;
-  show(done_, detail, true);
+  log_info(line(detail, true));
 }
 
-void Progress::show(Index done, std::string_view detail, bool last) {
-  if (silenced) return;
-  shown_s_ = now_s();
-  const double elapsed_s = shown_s_ - started_s_;
-  std::string line = fmt::format("{}  {}/{}", what_, done, total_);
-  if (!detail.empty()) line += fmt::format("  {}", detail);
-  if (last) {
-    line += fmt::format("  in {}", format_duration(elapsed_s));
-  } else if (done > 0) {
-    const auto left = static_cast<double>(std::max<Index>(total_ - done, 0)) / static_cast<double>(done) * elapsed_s;
-    line += fmt::format("  {} left", format_duration(left));
-  }
-  if (on_terminal() && !last) {
-    std::fprintf(stderr, "\r\033[K%s", line.c_str());
-    std::fflush(stderr);
-    if (shown_s_ - noted_s_ < log_interval_s) return;
-    noted_s_ = shown_s_;
-    log_quietly(line);
-  } else {
-    if (on_terminal()) std::fputs("\r\033[K", stderr);
-    log_info(line);
-  }
+std::string Progress::line(std::string_view detail, bool last) const {
+  const double elapsed_s = now_s() - started_s_;
+  std::string text = fmt::format("{}  {}/{}", what_, done_, total_);
+  if (!detail.empty()) text += fmt::format("  {}", detail);
+  if (last) return text + fmt::format("  in {}", format_duration(elapsed_s));
+  if (done_ == 0) return text;
+  const auto left = static_cast<double>(std::max<Index>(total_ - done_, 0)) / static_cast<double>(done_) * elapsed_s;
+  return text + fmt::format("  {} left", format_duration(left));
 }
 
 }  // namespace kronlab
