@@ -11,7 +11,7 @@ namespace kronlab::fuzz {
 namespace {
 
 constexpr std::string_view separator = "#== ", override_line = "#-- ";
-constexpr std::size_t num_runs_read = 64;
+constexpr std::size_t num_runs_read = 8;
 
 [[noreturn]] void give_up(const std::string& what) {
   std::fprintf(stderr, "the TOML front: %s\n", what.c_str());

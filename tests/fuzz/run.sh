@@ -31,5 +31,7 @@ libraries=${libraries//tests\/support\/libkronlab_test_support.a/}  # it has a m
 [ -n "$libraries" ] || fail "$release/build.ninja does not say how test_config_front is linked"
 (cd $release && "$clang" -fsanitize=address,undefined,fuzzer "${objects[@]/#/$OLDPWD/}" $libraries -lgomp -o "$OLDPWD/$found/config_front")
 
+# Sweeps make and drop many small values: what the sanitizer holds back of them would be taken for a leak.
+export ASAN_OPTIONS=quarantine_size_mb=16:allocator_release_to_os_interval_ms=500${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 exec "$found/config_front" "$found/corpus" tests/fuzz/corpus -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=3000 \
   -print_final_stats=1 -artifact_prefix="$found/" -dict=tests/fuzz/toml.dict
