@@ -95,7 +95,7 @@ BOOST_AUTO_TEST_CASE(what_the_table_says_wrongly_is_told_with_its_place) {
   BOOST_TEST(message("kind = 'cosin'").find("constant, linear, cosine, wsd") != std::string::npos);
   BOOST_TEST(message("kind = 'wsd'\ndecay = 'sqrt'").find("linear, 1-sqrt") != std::string::npos);
   BOOST_TEST((schedule_of("[schedule]\nwarmup = 1").kind == Schedule::Kind::constant));
-  BOOST_TEST(message("kind = 'cosine'\nwarmup = -1") == "f.toml:3:1: schedule.warmup: is -1, expected at least 0");
+  BOOST_TEST(message("kind = 'cosine'\nwarmup = -1") == "f.toml:3:1: schedule.warmup: is -1, expected 0 to 2147483647");
   BOOST_TEST(message("kind = 'cosine'\nwarmup = 1\nwarmup_fraction = 0.1") ==
              "f.toml:4:1: schedule.warmup_fraction: warmup is given too; expected one of them");
   BOOST_TEST(message("kind = 'cosine'\nfinal_ratio = 1.5") ==

@@ -164,7 +164,7 @@ BOOST_FIXTURE_TEST_CASE(a_run_says_a_line_for_each_phase_and_its_log_has_them_to
   const auto output = run();
   BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
   const auto runs = storage::indexed_runs(store);
-  const std::string log = read_text_file((runs.at(0).folder / "log" / "run.log").string());
+  const std::string log = read_text_file(storage::attempt_log_path(runs.at(0).folder, 1).string());
   for (const char* phase : {"loading ", "dense model on e: perplexity ", "MLPs: 3 layers by svd", "MLPs on e: perplexity "}) {
     BOOST_TEST(contains(output.err, phase), output.err);
     BOOST_TEST(contains(log, phase), log);
@@ -182,7 +182,7 @@ BOOST_FIXTURE_TEST_CASE(a_quiet_run_says_one_line_or_what_failed, Files) {
   BOOST_TEST(quiet.exit_code == 0);
   BOOST_TEST(quiet.err.empty(), quiet.err);
   BOOST_TEST(quiet.out == toml + ": 2 of 2 run(s) done (0 before); store '" + store + "'\n");
-  BOOST_TEST(contains(read_text_file((storage::indexed_runs(store).at(0).folder / "log" / "run.log").string()), "MLPs: 3 layers by svd"));
+  BOOST_TEST(contains(read_text_file(storage::attempt_log_path(storage::indexed_runs(store).at(0).folder, 1).string()), "MLPs: 3 layers by svd"));
   write(0.25, "[[sweep.variants]]\nname = \"good\"\n[[sweep.variants]]\nname = \"wrong\"\n\"evaluate.0.expect_dense\" = 2.0\n\"experiment.paper\" = \"none\"\n"
               "[[sweep.grid]]\nwhen = { \"experiment.paper\" = \"none\" }\n\"stage.0.decompose.keep\" = [0.125]\n");
   const auto failed = run("--quiet --set sweep.seeds=[0]");
