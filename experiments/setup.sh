@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what kronlab needs on Debian 12 (only what is missing) and builds it: experiments/setup.sh [PRESET [TARGET...]]
-# As root, or as a user with sudo; asks nothing.
+# As root, or as a user with sudo; asks nothing. KRONLAB_PACKAGES: further packages, between blanks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 preset=${1:-release}
@@ -12,6 +12,8 @@ packages=(g++ cmake ninja-build pkg-config ccache git ca-certificates
   libtomlplusplus-dev libsqlite3-dev sqlite3 libboost-dev libboost-test-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
   libpcre2-dev gnuplot-nox libsqlitecpp-dev libsentencepiece-dev liblemon-dev librandom123-dev libxxhash-dev libssl-dev
   python3 python3-pip unzip html2text)
+read -r -a extra <<<"${KRONLAB_PACKAGES:-}"
+packages+=("${extra[@]}")
 
 missing=()
 for package in "${packages[@]}"; do
