@@ -21,10 +21,13 @@ Convergence convergence_from(const json& j) {
 std::string numbers_of(const LayerOutcome& o) {
   json j = {{"relative_error", o.relative_error},
             {"convergence", to_json(o.convergence)},
-            {"spectrum", o.spectrum},
             {"seconds", o.seconds}};
   if (o.weighted_error) j["weighted_error"] = *o.weighted_error;
-  if (o.search) j["search"] = decompositions::serialise(*o.search);
+  if (o.search) {
+    decompositions::SearchResult numbers = *o.search;
+    numbers.rows.clear(), numbers.columns.clear(), numbers.curve.clear();
+    j["search"] = decompositions::serialise(numbers);
+  }
   return j.dump();
 }
 
@@ -44,9 +47,9 @@ LayerOutcome broadcast(const comm::Communicator& communicator, LayerOutcome outc
   received.relative_error = j.at("relative_error");
   if (j.contains("weighted_error")) received.weighted_error = j.at("weighted_error").get<double>();
   received.convergence = convergence_from(j.at("convergence"));
-  received.spectrum = j.at("spectrum").get<std::vector<double>>();
   if (j.contains("search")) received.search = decompositions::deserialise_search_result(j.at("search"));
   received.seconds = j.at("seconds");
+  received.is_own = false;
   return received;
 }
 

@@ -11,6 +11,7 @@
 #include "framework/storage/run_database.hpp"
 #include "framework/storage/run_index.hpp"
 #include "framework/storage/run_reader.hpp"
+#include "framework/storage/shared_arrays.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -35,30 +36,28 @@ storage::RunDescription description_of(const comm::Communicator& communicator, c
   return description;
 }
 
-/// What a permutation search leaves: the permutations and how it got there.
-void write_search(ArrayFile& file, const std::string& stem, const decompositions::SearchResult& search) {
-  file.write_vector(stem + "permutation/rows", search.rows, {{"axes", "position"}, {"unit", "row of the weight"}});
-  file.write_vector(stem + "permutation/columns", search.columns,
-                    {{"axes", "position"}, {"unit", "column of the weight"}});
-  std::vector<Index> evaluations;
-  std::vector<double> seconds, values;
-  for (const auto& point : search.curve) {
-    evaluations.push_back(point.evaluations), seconds.push_back(point.seconds), values.push_back(point.value);
-  }
-  file.write_vector(stem + "search/evaluations", evaluations, {{"axes", "point"}, {"unit", "candidate move"}});
-  file.write_vector(stem + "search/seconds", seconds, {{"axes", "point"}, {"unit", "s"}});
-  file.write_vector(stem + "search/value", values, {{"axes", "point"}, {"unit", "share of the squared norm"}});
-}
-
-void write_arrays(const std::string& path, std::size_t stage, const std::vector<LayerOutcome>& outcomes) {
-  ArrayFile file(path);
+/// What this rank's layers leave beside their factors: spectra, permutations and how their searches got there.
+std::vector<storage::OwnedArray> own_arrays(std::size_t stage, const std::vector<LayerOutcome>& outcomes) {
+  std::vector<storage::OwnedArray> arrays;
   for (const auto& outcome : outcomes) {
-    const std::string stem = fmt::format("stages/{}/layers/{}/", stage, outcome.name);
-    file.write_vector(stem + "spectrum", outcome.spectrum,
-                      {{"axes", "term"}, {"unit", "singular value of what was truncated"}});
-    if (outcome.search) write_search(file, stem, *outcome.search);
+    if (!outcome.is_own) continue;
+    const auto add = [&](const char* name, auto values, const char* axes, const char* unit) {
+      const auto length = static_cast<Index>(values.size());
+      arrays.push_back({fmt::format("stages/{}/layers/{}/{}", stage, outcome.name, name), {length}, std::move(values), {{"axes", axes}, {"unit", unit}}});
+    };
+    add("spectrum", outcome.spectrum, "term", "singular value of what was truncated");
+    if (!outcome.search) continue;
+    const auto& search = *outcome.search;
+    add("permutation/rows", search.rows, "position", "row of the weight");
+    add("permutation/columns", search.columns, "position", "column of the weight");
+    std::vector<Index> evaluations;
+    std::vector<double> seconds, values;
+    for (const auto& point : search.curve) evaluations.push_back(point.evaluations), seconds.push_back(point.seconds), values.push_back(point.value);
+    add("search/evaluations", evaluations, "point", "candidate move");
+    add("search/seconds", seconds, "point", "s");
+    add("search/value", values, "point", "share of the squared norm");
   }
-  file.close();
+  return arrays;
 }
 
 /// The losses of windows, for paired tests: one group for each evaluation.
@@ -190,16 +189,25 @@ void RunRecord::open_or_create(const RunOptions& options, const storage::RunDesc
   log_quietly(fmt::format("attempt {} of run {}, {}", attempt, id_, storage::process_for_people(storage::this_process())));
 }
 
+void RunRecord::expect_claimed() const {
+  if (!fs::exists(fs::path(folder_) / "run.sqlite")) {
+    throw StorageError(fmt::format("'{}' is gone: the run was deleted or moved while it went on; put it back, or run the same command again to do it anew",
+                                   folder_));
+  }
+  if (!claim_->is_held()) throw StorageError(fmt::format("run {}: another job has taken it over: this one writes no more", id_));
+}
+
 void RunRecord::on_root(const std::function<void(storage::RunStore&)>& work) {
   comm::coordinate(communicator_, [&] {
     if (!store_) return;
-    if (!fs::exists(fs::path(folder_) / "run.sqlite")) {
-      throw StorageError(fmt::format("'{}' is gone: the run was deleted or moved while it went on; put it back, or run the same command again to do it anew",
-                                     folder_));
-    }
-    if (!claim_->is_held()) throw StorageError(fmt::format("run {}: another job has taken it over: this one writes no more", id_));
+    expect_claimed();
     work(*store_);
   });
+}
+
+void RunRecord::expect_current() {
+  expect_claimed();
+  store_->flush();  // refused where another process is the run's writer
 }
 
 void RunRecord::dense_evaluated(const Measured& measured) {
@@ -215,10 +223,12 @@ void RunRecord::stage_started(std::size_t stage, const std::string& name) {
 
 void RunRecord::stage_compressed(std::size_t stage, const PlannedStage& planned, const std::vector<LayerOutcome>& outcomes,
                                  const Measured& measured, const Factors& factors) {
-  on_root([&](storage::RunStore& store) {
+  on_root([&](storage::RunStore&) {
     fs::create_directories(stage_folder(folder_, stage));
     write_factors(factors_path(folder_, stage).string(), factors);
-    write_arrays((stage_folder(folder_, stage) / "arrays.h5").string(), stage, outcomes);
+  });
+  storage::write_shared_arrays(communicator_, (stage_folder(folder_, stage) / "arrays.h5").string(), own_arrays(stage, outcomes));
+  on_root([&](storage::RunStore& store) {
     for (std::size_t i = 0; i < outcomes.size(); ++i)
       store.record_layer(record_of(stage, planned.layers[i], outcomes[i]));
     record_all(store, measured);

@@ -47,6 +47,8 @@ class RunRecord {
   /// Numbers of a training.
   void record(const std::vector<Metric>& metrics);
   void flush();
+  /// Not collective, on root. @throws StorageError if another process has taken the run over, or it was deleted
+  void expect_current();
   void forget_steps_after(std::size_t stage, Index step);
   /// Writes the numbers and marks the stage as done.
   void stage_finished(std::size_t stage, const Measured& measured, double seconds);
@@ -62,6 +64,7 @@ class RunRecord {
   bool find_done(const RunOptions& options, const std::string& cell, std::string& unfinished);
   void open_or_create(const RunOptions& options, const storage::RunDescription& description);
   void ended(storage::RunState state, const std::string& reason) noexcept;
+  void expect_claimed() const;
   void on_root(const std::function<void(storage::RunStore&)>& work);
 
   const comm::Communicator& communicator_;

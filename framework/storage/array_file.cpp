@@ -10,7 +10,7 @@
 #include <cstring>
 #include <limits>
 
-#include "framework/storage/hdf5_handle.hpp"
+#include "framework/storage/hdf5_format.hpp"
 
 namespace kronlab::storage {
 namespace {
@@ -18,22 +18,7 @@ namespace {
 constexpr Index compressed_above_bytes = 64 << 10;
 constexpr Index chunk_bytes = 1 << 20;
 
-/// UTF-8 texts of `length` bytes, shorter ones padded with zeros; HDF5 knows no type of 0 bytes.
-Hdf5Handle text_type(std::size_t length) {
-  Hdf5Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-  H5Tset_size(type.id(), std::max<std::size_t>(length, 1));
-  H5Tset_cset(type.id(), H5T_CSET_UTF8);
-  H5Tset_strpad(type.id(), H5T_STR_NULLPAD);
-  return type;
-}
-
-Hdf5Handle space_of(std::span<const Index> shape) {
-  if (shape.empty()) return {H5Screate(H5S_SCALAR), H5Sclose};
-  const std::vector<hsize_t> extents(shape.begin(), shape.end());
-  return {H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr), H5Sclose};
-}
-
-/// Groups are made on the way; large arrays in chunks of at most 1 MiB, cut along the slowest extents first.
+/// Large arrays in chunks of at most 1 MiB, cut along the slowest extents first.
 Hdf5Handle creation_properties(std::span<const Index> shape, Index element_bytes, Index total_bytes) {
   Hdf5Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   if (total_bytes <= compressed_above_bytes) return properties;
@@ -51,28 +36,6 @@ Hdf5Handle creation_properties(std::span<const Index> shape, Index element_bytes
   return properties;
 }
 
-Hdf5Handle open_properties() {
-  Hdf5Handle properties(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-  H5Pset_libver_bounds(properties.id(), H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST);
-  // A name that nobody else has needs no lock, and locks fail on some network file systems.
-  H5Pset_file_locking(properties.id(), false, true);
-  return properties;
-}
-
-void flush_to_disk(const std::string& path, const std::string& final_path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool good = file >= 0 && ::fsync(file) == 0;
-  const int reason = errno;
-  if (file >= 0) ::close(file);
-  if (!good) throw StorageError(fmt::format("cannot flush '{}': {}", final_path, std::strerror(reason)));
-}
-
-void expect_name(const std::string& name) {
-  const bool is_path = !name.empty() && !name.starts_with('/') && !name.ends_with('/') &&
-                       name.find("//") == std::string::npos && name.find('\0') == std::string::npos;
-  KRONLAB_EXPECTS(is_path, "array name '{}': expected parts between single slashes, none at the ends", name);
-}
-
 }  // namespace
 
 struct ArrayFile::State {
@@ -84,12 +47,10 @@ struct ArrayFile::State {
 
   State(const std::string& path_) : path(path_), temporary(fmt::format("{}.{}.tmp", path_, ::getpid())) {
     silence_hdf5();
-    const Hdf5Handle access = open_properties();
+    const Hdf5Handle access = file_access();
     file = Hdf5Handle(H5Fcreate(temporary.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.id()), H5Fclose);
     if (!file.is_valid()) throw StorageError(fmt::format("cannot create '{}': {}", path, hdf5_reason()));
-    links = Hdf5Handle(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links.id(), 1);
-    H5Pset_char_encoding(links.id(), H5T_CSET_UTF8);
+    links = intermediate_groups();
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -105,14 +66,9 @@ struct ArrayFile::State {
 
   void write(const std::string& name, std::span<const Index> shape, hid_t stored_type, hid_t memory_type,
              const void* values, std::size_t count, const Attributes& attributes) {
-    expect_name(name);
+    expect_array(name, shape, count);
     KRONLAB_EXPECTS(file.is_valid(), "array '{}' is written after close()", name);
-    Index size = 1;
-    for (const Index extent : shape) {
-      KRONLAB_EXPECTS(extent >= 0, "array '{}' has a negative extent {}", name, extent);
-      size = checked_product(size, extent, name.c_str());
-    }
-    KRONLAB_EXPECTS(size == static_cast<Index>(count), "array '{}': {} values for a shape of {}", name, count, size);
+    const auto size = static_cast<Index>(count);
     const std::string what = fmt::format("array '{}'", name);
     const Index element_bytes = static_cast<Index>(H5Tget_size(stored_type));
     const Hdf5Handle space = space_of(shape);
@@ -122,18 +78,11 @@ struct ArrayFile::State {
     if (!dataset.is_valid()) fail(what);
     is_damaged = true;
     if (size > 0 && H5Dwrite(dataset.id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) fail(what);
-    for (const auto& [key, text] : attributes) write_attribute(dataset.id(), name, key, text);
+    for (const auto& [key, text] : attributes) {
+      if (!write_attribute(dataset.id(), key, text)) fail(fmt::format("attribute '{}' of array '{}'", key, name));
+    }
     if (!dataset.close()) fail(what);
     is_damaged = false;
-  }
-
-  void write_attribute(hid_t dataset, const std::string& name, const std::string& key, const std::string& text) const {
-    const Hdf5Handle type = text_type(text.size());
-    const Hdf5Handle space = space_of({});
-    const Hdf5Handle attribute(H5Acreate2(dataset, key.c_str(), type.id(), space.id(), H5P_DEFAULT, H5P_DEFAULT),
-                               H5Aclose);
-    const bool good = attribute.is_valid() && H5Awrite(attribute.id(), type.id(), text.c_str()) >= 0;
-    if (!good) fail(fmt::format("attribute '{}' of array '{}'", key, name));
   }
 
   void write_texts(const std::string& name, std::span<const Index> shape, std::span<const std::string> texts) {
@@ -211,10 +160,7 @@ void ArrayFile::close() {
   const bool closed = state.file.close();
   try {
     if (!closed) state.fail("the arrays");
-    flush_to_disk(state.temporary, state.path);
-    if (std::rename(state.temporary.c_str(), state.path.c_str()) != 0) {
-      throw StorageError(fmt::format("cannot rename to '{}': {}", state.path, std::strerror(errno)));
-    }
+    publish(state.temporary, state.path);
   } catch (...) {
     ::unlink(state.temporary.c_str());
     throw;
@@ -230,7 +176,7 @@ struct ArrayReader::State {
     const int probe = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (probe < 0) throw StorageError(fmt::format("cannot open '{}': {}", path, std::strerror(errno)));
     ::close(probe);
-    const Hdf5Handle access = open_properties();
+    const Hdf5Handle access = file_access();
     file = Hdf5Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.id()), H5Fclose);
     if (!file.is_valid()) {
       throw StorageError(fmt::format("'{}' is no whole HDF5 file: {}", path, hdf5_reason()));
