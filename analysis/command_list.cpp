@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -39,14 +40,12 @@ Json describe(const storage::IndexedRun& run) {
           {"headline", run.headline ? json_metric(*run.headline) : Json(nullptr)}};
 }
 
-std::string headline_text(const Json& run) {
-  const Json& metric = run["headline"];
-  if (metric.is_null()) return "-";
-  const std::string value =
-      metric["value"].is_number() ? format_number(metric["value"]) : metric["value"].get<std::string>();
-  const std::string dataset = metric["dataset"].get<std::string>();
-  return fmt::format("perplexity {}{}{}", value, dataset.empty() ? "" : " on " + dataset,
-                     metric["stage"] == -1 ? " (dense)" : "");
+std::string state_of(const storage::IndexedRun& run) { return run.problem.empty() ? storage::to_string(run.status.state) : "broken"; }
+
+std::string headline_text(const std::optional<Metric>& headline) {
+  if (!headline) return "-";
+  return fmt::format("perplexity {}{}{}", format_number(headline->value), headline->dataset.empty() ? "" : " on " + headline->dataset,
+                     headline->stage == -1 ? " (dense)" : "");
 }
 
 /// Cuts the columns that may be cut, the label first, until a line fits; none below what still says something.
@@ -68,12 +67,12 @@ void fit_width(TextTable& table, std::size_t width) {
 }
 
 /// "12 runs: 10 done, 2 failed; 3 h 05 min of work".
-std::string totals_of(const Json& runs) {
+std::string totals_of(const std::vector<storage::IndexedRun>& runs) {
   std::map<std::string, int> states;
   double seconds = 0;
-  for (const Json& run : runs) {
-    ++states[run["state"]];
-    if (run["state"] != "broken" && run["seconds"].is_number()) seconds += run["seconds"].get<double>();
+  for (const auto& run : runs) {
+    ++states[state_of(run)];
+    if (std::isfinite(run.status.seconds)) seconds += run.status.seconds;
   }
   std::string counts;
   for (const auto& [state, count] : states) counts += fmt::format("{}{} {}", counts.empty() ? "" : ", ", count, state);
@@ -81,19 +80,18 @@ std::string totals_of(const Json& runs) {
 }
 
 /// The newest run is the last line above the totals.
-void print_text(const Json& runs, std::size_t width) {
+void print_text(const std::vector<storage::IndexedRun>& runs, std::size_t width) {
   TextTable table;
   for (const char* header : {"id", "name", "label", "state", "started", "duration", "result"}) {
     table.columns.push_back({header, TextTable::Align::left});
   }
-  for (const Json& run : runs) {
-    if (run["state"] == "broken") {
-      table.rows.push_back({run["id"], "-", "-", "broken", "-", "-", run["problem"]});
+  for (const auto& run : runs) {
+    if (!run.problem.empty()) {
+      table.rows.push_back({run.id, "-", "-", state_of(run), "-", "-", run.problem});
       continue;
     }
-    const std::string duration = run["seconds"].is_number() ? format_duration(run["seconds"]) : "-";
-    table.rows.push_back(
-        {run["id"], run["name"], run["label"], run["state"], run["started"], duration, headline_text(run)});
+    const std::string duration = std::isfinite(run.status.seconds) ? format_duration(run.status.seconds) : "-";
+    table.rows.push_back({run.id, run.name, run.label, state_of(run), run.status.created_at, duration, headline_text(run.headline)});
   }
   if (width > 0) fit_width(table, width);
   std::fputs(table.print(TextTable::Format::text).c_str(), stdout);
@@ -101,8 +99,7 @@ void print_text(const Json& runs, std::size_t width) {
 }
 
 bool is_wanted(const storage::IndexedRun& run, const Options& options) {
-  const std::string state = run.problem.empty() ? storage::to_string(run.status.state) : "broken";
-  return (options.selection.experiment.empty() || run.name == options.selection.experiment) && (options.state.empty() || state == options.state) &&
+  return (options.selection.experiment.empty() || run.name == options.selection.experiment) && (options.state.empty() || state_of(run) == options.state) &&
          (options.method.empty() || run.methods.find(options.method) != std::string::npos) &&
          (options.since.empty() || run.status.created_at >= options.since);
 }
@@ -111,14 +108,14 @@ void run(const Options& options) {
   auto runs = storage::indexed_runs(options.selection.store);
   std::erase_if(runs, [&](const auto& run) { return !is_wanted(run, options); });
   if (!options.where.empty()) runs = storage::runs_where(std::move(runs), options.where);
-  Json described = Json::array();
-  for (const auto& run : runs) described.push_back(describe(run));
   if (options.is_json) {
+    Json described = Json::array();
+    for (const auto& run : runs) described.push_back(describe(run));
     print_json({{"store", options.selection.store}, {"runs", std::move(described)}});
   } else if (runs.empty()) {
     std::printf("no runs in '%s'\n", options.selection.store.c_str());
   } else {
-    print_text(described, static_cast<std::size_t>(options.width));
+    print_text(runs, static_cast<std::size_t>(options.width));
   }
 }
 
