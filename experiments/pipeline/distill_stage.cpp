@@ -144,7 +144,7 @@ class Training {
   void save() {
     record_.flush();  // what a checkpoint goes on from is recorded
     state_.seconds += now_s() - saved_s_;
-    checkpoints_.write(communicator_, state_, trainer_);
+    checkpoints_.write(communicator_, state_, trainer_, [&] { record_.expect_current(); });
     if (communicator_.is_root()) checkpoints_.prune(spec_.checkpoints.keep, state_.best_step);
     saved_s_ = now_s();
   }

@@ -19,6 +19,8 @@ class TrainingRecord {
   virtual void record(const std::vector<Metric>& metrics) = 0;
   /// What was recorded up to here is on the disk.
   virtual void flush() = 0;
+  /// Not collective, on root: throws if another process has taken the run over, so that this one replaces nothing of its.
+  virtual void expect_current() = 0;
   /// Steps after `step` will be done again.
   virtual void forget_steps_after(Index step) = 0;
 };

@@ -93,7 +93,8 @@ KnownCell KnownCells::find(const ExperimentSpec& spec, const storage::ModelFiles
     known.run_id = run.id, known.state = storage::to_string(run.status.state), known.reason = run.status.reason;
   }
   if (known.state == "done") return known;
-  if (const auto holder = storage::holder_of(store_path_, known.cell); !holder.empty() && known.state != "lost") known.state = "held", known.reason = holder;
+  if (storage::holder_state(store_path_, known.cell) == storage::HolderState::working)
+    known.state = "held", known.reason = storage::holder_of(store_path_, known.cell);
   return known;
 }
 

@@ -33,6 +33,7 @@ class StageTraining final : public TrainingRecord {
   StageTraining(RunRecord& record, std::size_t stage) : record_(record), stage_(stage) {}
   void record(const std::vector<Metric>& metrics) override { record_.record(metrics); }
   void flush() override { record_.flush(); }
+  void expect_current() override { record_.expect_current(); }
   void forget_steps_after(Index step) override { record_.forget_steps_after(stage_, step); }
 
  private:

@@ -6,6 +6,7 @@
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/config/strict_table.hpp"
+#include "framework/storage/run_database.hpp"
 #include "framework/storage/safetensors.hpp"
 
 namespace kronlab::experiments {
@@ -95,8 +96,22 @@ std::vector<Index> TrainingCheckpoints::steps() const {
   return found;
 }
 
-void TrainingCheckpoints::write(const comm::Communicator& communicator, const TrainingState& state, distill::Trainer& trainer) const {
-  const fs::path folder = folder_of(state.step), unfinished = folder.string() + ".tmp";
+fs::path TrainingCheckpoints::unfinished_folder_of(Index step) const {
+  return folder_of(step).string() + fmt::format(".{}.tmp", sha256(storage::this_process()).substr(0, 8));
+}
+
+/// What processes before this one left when they were killed.
+void TrainingCheckpoints::remove_unfinished() const {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder_, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".tmp")) fs::remove_all(entry.path(), ignored);
+  }
+}
+
+void TrainingCheckpoints::write(const comm::Communicator& communicator, const TrainingState& state, distill::Trainer& trainer,
+                                const std::function<void()>& expect_current) const {
+  const fs::path folder = folder_of(state.step), unfinished = unfinished_folder_of(state.step);
   const auto on_root = [&](auto work) {
     comm::coordinate(communicator, [&] {
       if (!communicator.is_root()) return;
@@ -129,6 +144,7 @@ void TrainingCheckpoints::write(const comm::Communicator& communicator, const Tr
     const std::string text = config::to_toml(Value(with_checksums(state, unfinished)));
     write_file_atomically((unfinished / "state.toml").string(), text);
     write_file_atomically((unfinished / "DONE").string(), sha256(text) + "\n");
+    expect_current();
     fs::remove_all(folder);
     fs::rename(unfinished, folder);
   });
@@ -174,6 +190,7 @@ std::optional<TrainingState> TrainingCheckpoints::resume(const comm::Communicato
   Index chosen = -1;
   comm::coordinate(communicator, [&] {
     if (!communicator.is_root()) return;
+    remove_unfinished();
     auto all = steps();
     std::string problem;
     while (!all.empty() && chosen < 0) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,9 +36,11 @@ class TrainingCheckpoints {
  public:
   explicit TrainingCheckpoints(std::filesystem::path stage_folder) : folder_(std::move(stage_folder)) {}
 
-  /// Writes values, moments and state; the folder is whole or not there. Collective.
+  /// Writes values, moments and state; the folder is whole or not there. `expect_current` is called on root before it gets
+  /// its name, and throws where another process has taken the training over. Collective.
   /// @throws CollectiveError if the disk is full or broken; earlier checkpoints stay as they were
-  void write(const comm::Communicator& communicator, const TrainingState& state, distill::Trainer& trainer) const;
+  void write(const comm::Communicator& communicator, const TrainingState& state, distill::Trainer& trainer,
+             const std::function<void()>& expect_current) const;
   /// Takes the last complete checkpoint up, or says that there is none. A damaged one is named in a warning, and the one
   /// before it is taken. Collective.
   /// @throws CollectiveError if all are damaged, or the last is of another configuration or written by a newer version
@@ -57,6 +60,10 @@ class TrainingCheckpoints {
   TrainingState read_state(Index step) const;
   /// @throws DataError naming the file whose checksum is wrong
   void expect_whole(Index step) const;
+
+  /// Of a checkpoint that is being written, by this process alone.
+  std::filesystem::path unfinished_folder_of(Index step) const;
+  void remove_unfinished() const;
 
   std::filesystem::path folder_;
 };

@@ -32,7 +32,10 @@ struct Holder {
   std::string token;    ///< of this claim alone
   std::string process;  ///< as this_process() has it
   std::string job;      ///< Slurm's; may be empty
-  std::string text() const { return token + "\n" + process + "\n" + job + "\n"; }
+  Index restart = 0;    ///< of the job, as slurm_restart() has it
+  std::string text() const { return fmt::format("{}\n{}\n{}\n{}\n", token, process, job, restart); }
+  /// Whether this process is a later incarnation of the same job, which Slurm started in its place.
+  bool is_replaced() const { return !job.empty() && job == slurm_job() && restart < slurm_restart(); }
 };
 
 std::string new_token() {
@@ -40,7 +43,7 @@ std::string new_token() {
   return fmt::format("{:08x}{:08x}", device(), device());
 }
 
-Holder self() { return {new_token(), this_process(), slurm_job()}; }
+Holder self() { return {new_token(), this_process(), slurm_job(), slurm_restart()}; }
 
 /// None if there is no such file, or only a beginning of one.
 std::optional<Holder> read_holder(const fs::path& path) {
@@ -53,6 +56,7 @@ std::optional<Holder> read_holder(const fs::path& path) {
   std::istringstream lines(text);
   Holder holder;
   if (!std::getline(lines, holder.token) || !std::getline(lines, holder.process) || !std::getline(lines, holder.job)) return std::nullopt;
+  lines >> holder.restart;  // older claims have none
   return holder;
 }
 
@@ -95,6 +99,7 @@ std::optional<double> seconds_since_heartbeat(const fs::path& path, const fs::pa
 
 /// `age_s` gives the seconds since the last heartbeat, where it is needed and there is one.
 bool is_gone(const Holder& holder, const ClaimOptions& options, const std::function<std::optional<double>()>& age_s) {
+  if (holder.is_replaced()) return true;
   switch (process_state(holder.process)) {
     case ProcessState::alive:
       return false;
@@ -245,7 +250,7 @@ std::vector<StaleClaim> stale_claims(const std::string& store_path, const ClaimO
 bool remove(const StaleClaim& claim) {
   const auto now = read_holder(claim.path);
   const bool is_taken_over = now && now->token != claim.token;  // a live one is not even moved for a moment
-  return !is_taken_over && remove_stale(claim.path, {claim.token, {}, {}});
+  return !is_taken_over && remove_stale(claim.path, {claim.token, {}, {}, 0});
 }
 
 HolderState holder_state(const std::string& store_path, const std::string& cell, const ClaimOptions& options) {

@@ -22,7 +22,8 @@ struct ClaimOptions {
 /// atomically and touched by a thread (heartbeat); it is removed at the end.
 ///
 /// A claim is taken over if its process is gone from this host, or, from another host, if its heartbeat is older than
-/// `stale_after_s` by the file system's clock and its Slurm job, if it has one, is gone. Where two take it over at the same
+/// `stale_after_s` by the file system's clock and its Slurm job, if it has one, is gone; or at once by a later incarnation of
+/// the same Slurm job (SLURM_RESTART_COUNT), which may run while the former one still does on a node that was cut off. Where two take it over at the same
 /// moment, the later one finds that it has taken a live claim and puts it back; whoever has lost a claim sees it at the
 /// next heartbeat (is_held()).
 class Claim {

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -137,6 +138,17 @@ std::string host_name() {
   return name.data();
 }
 
+/// What tells two machines of one name apart, and two groups of processes on one that do not see each other's numbers: the
+/// beginning of the boot's id and the number of the namespace.
+std::string machine_id() {
+  std::ifstream boot("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  boot >> id;
+  struct ::stat processes {};
+  const bool is_known = ::stat("/proc/self/ns/pid", &processes) == 0;
+  return fmt::format("{}-{}", id.substr(0, 8), is_known ? processes.st_ino : 0);
+}
+
 /// When a process started, in clock ticks since the boot: the 22nd field of its stat; empty if it is gone.
 std::string start_of_process(long pid) {
   std::ifstream stat(fmt::format("/proc/{}/stat", pid));
@@ -251,7 +263,7 @@ SQLite::Database open_for_writing(const std::filesystem::path& path) {
 
 std::string this_process() {
   const long pid = ::getpid();
-  return fmt::format("{} {} {}", host_name(), pid, start_of_process(pid));
+  return fmt::format("{} {} {} {}", host_name(), pid, start_of_process(pid), machine_id());
 }
 
 std::string process_for_people(const std::string& process) {
@@ -266,12 +278,18 @@ std::string slurm_job() {
   return job ? job : "";
 }
 
+Index slurm_restart() {
+  const char* count = std::getenv("SLURM_RESTART_COUNT");
+  return count ? std::atoi(count) : 0;
+}
+
 ProcessState process_state(const std::string& process) {
   if (process.empty()) return ProcessState::gone;
   std::istringstream parts(process);
-  std::string host, start;
+  std::string host, start, machine;
   long pid = 0;
   if (!(parts >> host >> pid >> start) || host != host_name()) return ProcessState::elsewhere;
+  if (parts >> machine && machine != machine_id()) return ProcessState::elsewhere;  // older records have none
   return start_of_process(pid) == start ? ProcessState::alive : ProcessState::gone;
 }
 

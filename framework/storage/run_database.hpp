@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "framework/base/error.hpp"
+#include "framework/base/types.hpp"
 
 namespace kronlab::storage {
 
@@ -60,12 +61,15 @@ SQLite::Database create_database(const std::filesystem::path& path);
 /// The schema's number. @throws StorageError if it is no run's database or newer than this program
 int checked_schema_version(SQLite::Database& database, const std::filesystem::path& path);
 
-/// A process as a text that no other process ever has on this host: "HOST PID START".
+/// A process as a text that no other process ever has: "HOST PID START MACHINE"; MACHINE tells two hosts of one name apart.
 std::string this_process();
 /// Such a text for people: "HOST process PID".
 std::string process_for_people(const std::string& process);
 /// The Slurm job that it belongs to; empty without one.
 std::string slurm_job();
+/// How often Slurm has started this job before: it grows with every requeue, so that an incarnation can be told from those
+/// that it replaces, which may still run where a node lost its connection only.
+Index slurm_restart();
 /// Whether a process named by `this_process()` still runs, as far as this host knows; no name at all is gone.
 enum class ProcessState { alive, gone, elsewhere };
 ProcessState process_state(const std::string& process);

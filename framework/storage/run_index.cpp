@@ -192,14 +192,20 @@ Entries known_entries(const fs::path& path) {
   }
 }
 
+/// Whether a run was killed since: its file says nothing of that.
+bool ended_unseen(const RunStatus& status) {
+  const bool should_run = status.state == RunState::running || status.state == RunState::created;
+  return should_run && process_state(status.writer) == ProcessState::gone;
+}
+
 /// The entry of a run folder, from the index if nothing changed since. @return whether it was read anew
 bool refresh(Entry& entry, const RunListing& listing, const Entries& known) {
   const auto found = known.find(listing.id);
   const FileState file = file_state(listing.folder);  // before it is read: what is written meanwhile is seen next time
-  if (found != known.end() && !found->second.signature.empty() && found->second.signature == file.signature) {
+  const bool is_known = found != known.end() && !found->second.signature.empty() && found->second.signature == file.signature;
+  if (is_known && !ended_unseen(found->second.run.status)) {
     entry = found->second;
     entry.run.folder = listing.folder;
-    note_lost_writer(entry.run.status);
     return false;
   }
   entry.signature = file.is_settled ? file.signature : "";
@@ -262,8 +268,8 @@ std::vector<IndexedRun> RunCache::runs() {
   for (const auto& listing : listings) {
     Entry entry;
     const bool is_new = refresh(entry, listing, *known);
-    runs.push_back(entry.run);
-    if (is_new) known->insert_or_assign(listing.id, std::move(entry));
+    if (is_new) known->insert_or_assign(listing.id, entry);
+    runs.push_back(std::move(entry.run));
   }
   return runs;
 }

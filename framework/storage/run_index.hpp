@@ -30,7 +30,7 @@ struct IndexedRun {
 /// was read is read again, as file systems round times.
 
 /// All runs of a store, by id: from the index where it knows them, else from their folders. Writes nothing; works without
-/// an index. A run that says "running" while its process is gone from this host is lost.
+/// an index. A run that says "running" while its process is gone from this host is interrupted or lost.
 /// @throws StorageError if there is no such store
 std::vector<IndexedRun> indexed_runs(const std::string& store_path);
 

@@ -152,15 +152,15 @@ RunDescription RunReader::description() const {
   return run;
 }
 
-void note_lost_writer(RunStatus& status) {
+void note_lost_writer(RunStatus& status, bool has_numbers) {
   const bool should_run = status.state == RunState::running || status.state == RunState::created;
   if (!should_run || process_state(status.writer) != ProcessState::gone) return;
-  status.state = RunState::lost;
+  status.state = has_numbers ? RunState::interrupted : RunState::lost;
   status.reason = "its process is gone";
 }
 
 RunStatus RunReader::status() const {
-  const char* sql = "SELECT state, reason, created_at, updated_at, writer, (SELECT sum(seconds) FROM stage) FROM run";
+  const char* sql = "SELECT state, reason, created_at, updated_at, writer, (SELECT sum(seconds) FROM stage), EXISTS (SELECT 1 FROM metric) FROM run";
   return state_
       ->rows(sql,
              [](SQLite::Statement& row) {
@@ -170,7 +170,7 @@ RunStatus RunReader::status() const {
                status.created_at = row.getColumn(2).getString();
                status.updated_at = row.getColumn(3).getString();
                status.writer = row.getColumn(4).getString();
-               note_lost_writer(status);
+               note_lost_writer(status, row.getColumn(6).getInt() != 0);
                const double age = seconds_of_utc(status.updated_at) - seconds_of_utc(status.created_at);
                status.seconds = optional_number(row.getColumn(5)).value_or(age);
                return status;

@@ -21,8 +21,9 @@ struct RunStatus {
   double seconds = 0.0;
   std::string writer;  ///< the process that writes it, as `this_process()` has it; empty: none
 };
-/// A run that says "running" while its process is gone from this host is lost.
-void note_lost_writer(RunStatus& status);
+/// A run that says "running" while its process is gone from this host was interrupted if it left any numbers, since what was
+/// finished before them is gone on from; else it is lost.
+void note_lost_writer(RunStatus& status, bool has_numbers);
 
 struct StageRecord {
   Index stage = 0;
@@ -58,7 +59,7 @@ class RunReader {
 
   // Each reads anew. @throws StorageError
   RunDescription description() const;
-  /// A run that says "running" while its process is gone from this host is lost.
+  /// After note_lost_writer().
   RunStatus status() const;
   /// Those that were started, by number.
   std::vector<StageRecord> stages() const;

@@ -140,6 +140,14 @@ void insert_evaluations(SQLite::Database& database, const std::vector<Evaluation
   }
 }
 
+/// Whether the writer is a former incarnation of this process's Slurm job, which that has started again.
+bool is_replaced(SQLite::Database& database, const std::string& writer) {
+  if (slurm_job().empty() || slurm_restart() == 0) return false;
+  SQLite::Statement query(database, "SELECT job FROM attempt WHERE process = ? ORDER BY number DESC LIMIT 1");
+  query.bind(1, writer);
+  return query.executeStep() && query.getColumn(0).getString() == slurm_job();
+}
+
 /// Whether `path` stays inside the folder it is relative to.
 bool is_inside(const fs::path& path) {
   if (path.empty() || path.is_absolute()) return false;
@@ -172,6 +180,7 @@ struct RunStore::State {
   std::size_t batch = smallest_batch, next_batch = smallest_batch;
   double batch_written_s = 0.0;  ///< when `record` wrote the last one
   bool is_claimed = true;  ///< the database names this process as its writer
+  Index last_attempt = 0;  ///< a higher number in the database is another process's
 
   State(std::string id_, fs::path folder_)
       : id(std::move(id_)),
@@ -182,7 +191,19 @@ struct RunStore::State {
     with_database(path, [&] {
       SQLite::Statement query(database, "SELECT stage FROM stage WHERE stage >= 0");
       while (query.executeStep()) started.insert(query.getColumn(0).getInt64());
+      last_attempt = read_last_attempt();
     });
+  }
+
+  Index read_last_attempt() { return database.execAndGet("SELECT coalesce(max(number), 0) FROM attempt").getInt64(); }
+
+  /// Within a transaction: a process that has taken the run over wrote its name and its attempt into the database.
+  void expect_current() {
+    std::string writer = database.execAndGet("SELECT writer FROM run").getString();
+    const bool is_current = (writer.empty() || writer == this_process()) && read_last_attempt() == last_attempt;
+    if (is_current) return;
+    if (writer.empty()) writer = database.execAndGet("SELECT process FROM attempt ORDER BY number DESC LIMIT 1").getString();
+    throw StorageError(fmt::format("run '{}' was taken over by {}: this process writes no more", id, process_for_people(writer)));
   }
 
   /// One transaction: what is kept, then `also`. Throws SQLite's exception and keeps everything if it fails.
@@ -190,6 +211,7 @@ struct RunStore::State {
   void commit(int wait_ms, Also also) {
     database.setBusyTimeout(wait_ms);
     SQLite::Transaction transaction(database, SQLite::TransactionBehavior::IMMEDIATE);
+    expect_current();
     insert_metrics(database, metrics);
     insert_layers(database, layers);
     insert_evaluations(database, evaluations);
@@ -279,11 +301,13 @@ RunStore RunStore::open(const std::string& store_path, const std::string& run_id
   }
   auto state = std::make_unique<State>(run_id, folder);
   with_database(state->path, [&] {
+    SQLite::Transaction transaction(state->database, SQLite::TransactionBehavior::IMMEDIATE);
     const std::string writer = state->database.execAndGet("SELECT writer FROM run").getString();
-    if (writer != this_process() && process_state(writer) == ProcessState::alive) {
+    if (writer != this_process() && process_state(writer) == ProcessState::alive && !is_replaced(state->database, writer)) {
       throw StorageError(fmt::format("run '{}' is being written by another process ({})", run_id, writer));
     }
     execute(state->database, "UPDATE run SET writer = ?", this_process());
+    transaction.commit();
   });
   return RunStore(std::move(state));
 }
@@ -337,6 +361,7 @@ Index RunStore::attempt_started() {
             slurm_job());
     number = state_->database.getLastInsertRowid();
   });
+  state_->last_attempt = number;
   return number;
 }
 

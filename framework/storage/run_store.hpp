@@ -33,7 +33,7 @@ struct RunDescription {
   NamedTexts provenance;  ///< from `provenance()`
 };
 
-/// interrupted: finished stages or a checkpoint to go on from; lost: the writer is gone without a word.
+/// interrupted: there are numbers, and finished stages or checkpoints to go on from; lost: the writer is gone without any.
 enum class RunState { created, running, interrupted, done, failed, lost };
 std::string to_string(RunState state);
 /// @throws StorageError for another word
@@ -72,7 +72,7 @@ struct AttemptRecord {
   Index number = 1;
   std::string started_at;
   std::string ended_at;  ///< empty while it works, and where it was killed
-  std::string process;   ///< "HOST PID START"
+  std::string process;   ///< as this_process() has it
   std::string job;       ///< Slurm's; empty without one
   RunState state = RunState::running;
   std::string reason;
@@ -86,13 +86,15 @@ std::filesystem::path attempt_log_path(const std::filesystem::path& run_folder, 
 /// Root rank only: one writer per run. RUN_ID = 20261124T051300Z-1f2e3d4c-slug sorts by time and needs no counter.
 /// Metrics are collected in memory and written in batches; a reader that locks the file delays a batch and never loses
 /// it. What `flush()` has returned from survives a kill -9. Journal mode DELETE, which also works on NFS and Lustre.
+/// The writer's name in the database fences off whoever wrote before: once another process has opened the run, every
+/// transaction of the former one fails.
 class RunStore final : public MetricSink {
  public:
   /// Makes the folders, the database and config.toml. @throws StorageError with the path and the reason
   static RunStore create(const std::string& store_path, const RunDescription& description);
   /// Goes on with a run that stopped; its metrics, stages and layers stay.
   /// @throws StorageError if there is no such run, its schema is newer, the database is damaged, or another process on
-  /// this host writes it
+  /// this host writes it, unless that is a former incarnation of the same Slurm job
   static RunStore open(const std::string& store_path, const std::string& run_id);
   RunStore(RunStore&&) noexcept;
   RunStore& operator=(RunStore&&) noexcept;

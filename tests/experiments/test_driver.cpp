@@ -282,7 +282,7 @@ kill -9 $job; exit 124
   BOOST_TEST(killed.exit_code != 0);
   BOOST_TEST((killed.exit_code != 124 && killed.exit_code != 125), killed.exit_code << killed.err);
   const auto list = run_program(program_path("bin/kronlab-report") + " list --store " + store);
-  BOOST_TEST(contains(list.out, "lost"), list.out);
+  BOOST_TEST(contains(list.out, "interrupted"), list.out);
   const auto resumed = run_program(run_it + store);
   BOOST_TEST(resumed.exit_code == 0);
   BOOST_TEST(contains(resumed.err, "stages were done before"), resumed.err);

@@ -11,6 +11,7 @@
 #include "framework/storage/claim.hpp"
 #include "framework/storage/run_database.hpp"
 #include "tests/storage/bytes.hpp"
+#include "tests/support/environment.hpp"
 #include "tests/support/test_data.hpp"
 
 using namespace kronlab;
@@ -88,6 +89,39 @@ BOOST_AUTO_TEST_CASE(a_holder_elsewhere_is_followed_when_its_heartbeat_is_old_an
   BOOST_TEST(!is_taken("77", 600s, false));
   BOOST_TEST(is_taken("77", 600s, true));
   BOOST_TEST(is_taken("", 600s, false));
+}
+
+BOOST_AUTO_TEST_CASE(a_later_incarnation_of_the_same_job_follows_at_once) {
+  const Store store;
+  const auto leave = [&](const std::string& process, int restart) {
+    fs::create_directories(store.file.parent_path());
+    write_bytes(store.file, "0123456789abcdef\n" + process + "\n77\n" + std::to_string(restart) + "\n");
+  };
+  const EnvironmentVariable job("SLURM_JOB_ID", "77"), restart("SLURM_RESTART_COUNT", "2");
+  for (const auto& process : {elsewhere, this_process()}) {  // also one that still runs on this host
+    leave(process, 2);
+    BOOST_TEST(!Claim::take(store.path, "cell", quick(false)));
+    leave(process, 1);
+    BOOST_TEST((holder_state(store.path, "cell", quick(false)) == HolderState::gone));
+    auto claim = Claim::take(store.path, "cell", quick(false));
+    BOOST_TEST_REQUIRE(claim.has_value());
+    BOOST_TEST(read_text_file(store.file.string()).ends_with("\n77\n2\n"));
+  }
+  const EnvironmentVariable other("SLURM_JOB_ID", "78");
+  leave(elsewhere, 0);
+  BOOST_TEST(!Claim::take(store.path, "cell", quick(false)));
+}
+
+BOOST_AUTO_TEST_CASE(a_host_of_the_same_name_is_another_machine) {
+  const Store store;
+  std::string process = this_process();
+  process = process.substr(0, process.rfind(' ')) + " 00000000-1";  // name, number and start are this process's
+  BOOST_TEST((process_state(this_process()) == ProcessState::alive));
+  BOOST_TEST((process_state(process) == ProcessState::elsewhere));
+  store.leave(process, "", 100s);
+  BOOST_TEST(!Claim::take(store.path, "cell", quick()));
+  store.leave(process, "", 200s);
+  BOOST_TEST(Claim::take(store.path, "cell", quick()).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_claim_is_one_until_it_is_old) {

@@ -251,16 +251,27 @@ BOOST_AUTO_TEST_CASE(goes_on_with_a_run_and_keeps_what_it_had) {
   BOOST_TEST(reader.metrics().size() == 2u);
 }
 
-BOOST_AUTO_TEST_CASE(a_run_whose_writer_ended_without_a_word_is_lost) {
-  const TemporaryFolder store;
-  std::filesystem::path folder;
-  {
-    auto run = RunStore::create(store.path(), sample_description());
-    folder = run.folder();
-    run.set_state(RunState::running);
-    BOOST_TEST((RunReader(folder).status().state == RunState::running));
+BOOST_AUTO_TEST_CASE(a_run_whose_writer_ended_without_a_word_is_interrupted_if_it_left_numbers_else_lost) {
+  for (const bool has_numbers : {false, true}) {
+    const TemporaryFolder store;
+    std::filesystem::path folder;
+    {
+      auto run = RunStore::create(store.path(), sample_description());
+      folder = run.folder();
+      run.set_state(RunState::running);
+      update_index(store.path(), true);
+      if (has_numbers) run.record(sample_metric("eval/perplexity", 7.0, -1));
+      run.flush();
+      BOOST_TEST((RunReader(folder).status().state == RunState::running));
+    }
+    const auto expected = has_numbers ? RunState::interrupted : RunState::lost;
+    const auto status = RunReader(folder).status();
+    BOOST_TEST((status.state == expected));
+    BOOST_TEST(status.reason == "its process is gone");
+    BOOST_TEST((indexed_runs(store.path()).at(0).status.state == expected));
+    update_index(store.path(), false);
+    BOOST_TEST((indexed_runs(store.path()).at(0).status.state == expected));
   }
-  BOOST_TEST((RunReader(folder).status().state == RunState::lost));
 }
 
 BOOST_AUTO_TEST_CASE(artifacts_carry_size_and_hash) {

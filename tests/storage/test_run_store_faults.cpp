@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "framework/storage/run_store.hpp"
 #include "tests/storage/bytes.hpp"
 #include "tests/storage/sample_run.hpp"
+#include "tests/support/environment.hpp"
 #include "tests/support/small_file_system.hpp"
 
 extern char** environ;
@@ -151,7 +153,7 @@ BOOST_AUTO_TEST_CASE(a_run_is_read_while_another_process_writes_it) {
   BOOST_TEST(throws_with<StorageError>([&] { RunStore::open(store.path(), id); }, "another process"));
   writer.wait_for_flush_after(writer.last_flushed());
   writer.kill_now();
-  BOOST_TEST((RunReader(folder).status().state == RunState::lost));
+  BOOST_TEST((RunReader(folder).status().state == RunState::interrupted));
 }
 
 BOOST_AUTO_TEST_CASE(a_kill_at_any_moment_loses_no_flushed_metric) {
@@ -301,6 +303,69 @@ BOOST_AUTO_TEST_CASE(a_run_that_is_deleted_while_it_is_written_is_an_error_with_
   std::filesystem::remove_all(store.path() / "runs");
   run.record(sample_metric("m/v", 2, -1));
   BOOST_TEST(throws_with<StorageError>([&] { run.flush(); }, "it was deleted or moved while it was open"));
+}
+
+/// Another process that opens the run and may have ended before the first one writes again.
+void take_over(const RunStore& run, bool has_ended) {
+  SQLite::Database database((run.folder() / "run.sqlite").string(), SQLite::OPEN_READWRITE);
+  database.exec("UPDATE run SET writer = 'another-host 12 34 m'");
+  database.exec("INSERT INTO attempt (started_at, process, job, state, reason) VALUES ('', 'another-host 12 34 m', '', 'running', '')");
+  if (has_ended) database.exec("UPDATE run SET writer = '', state = 'done'");
+}
+
+BOOST_AUTO_TEST_CASE(one_whose_run_was_taken_over_writes_no_more) {
+  for (const bool has_ended : {false, true}) {
+    const TemporaryFolder folder;
+    auto run = std::make_optional(RunStore::create(folder / "store", sample_description()));
+    run->attempt_started();
+    run->stage_started(0, "mlp");
+    run->record(sample_metric("distill/loss", 1.0, 0, 1));
+    run->flush();
+    take_over(*run, has_ended);
+    const std::string taken = "was taken over by another-host process 12";
+    BOOST_TEST(throws_with<StorageError>([&] { run->flush(); }, taken));
+    run->record(sample_metric("distill/loss", 2.0, 0, 2));
+    BOOST_TEST(throws_with<StorageError>([&] { run->flush(); }, taken));
+    BOOST_TEST(throws_with<StorageError>([&] { run->set_state(RunState::interrupted); }, taken));
+    BOOST_TEST(throws_with<StorageError>([&] { run->attempt_started(); }, taken));
+    BOOST_TEST(throws_with<StorageError>([&] { run->forget_stages_from(0); }, taken));
+    const auto at = run->folder();
+    run.reset();  // its last words are not written either
+    const RunReader reader(at);
+    BOOST_TEST(reader.metrics().size() == 1u);
+    BOOST_TEST(reader.status().writer == (has_ended ? "" : "another-host 12 34 m"));
+    BOOST_TEST((reader.status().state == (has_ended ? RunState::done : RunState::created)));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_later_incarnation_of_a_job_takes_the_run_from_one_that_still_writes) {
+  const TemporaryFolder folder;
+  const EnvironmentVariable job("SLURM_JOB_ID", "77");
+  std::string id;
+  const pid_t former = ::fork();
+  if (former == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    auto run = RunStore::create(folder / "store", sample_description());
+    run.attempt_started();
+    ::pause();
+  }
+  BOOST_TEST_REQUIRE(former > 0);
+  const auto runs = std::filesystem::path(folder / "store") / "runs";
+  for (int i = 0; i < 500 && id.empty(); ++i) {
+    ::usleep(10'000);
+    for (const auto& listing : list_run_folders(folder / "store")) {
+      if (!RunReader(listing.folder).attempts().empty()) id = listing.id;
+    }
+  }
+  BOOST_TEST_REQUIRE(!id.empty());
+  BOOST_TEST(throws_with<StorageError>([&] { RunStore::open(folder / "store", id); }, "is being written by another process"));
+  {
+    const EnvironmentVariable restart("SLURM_RESTART_COUNT", "1");
+    auto run = RunStore::open(folder / "store", id);
+    BOOST_TEST(run.attempt_started() == 2);
+  }
+  ::kill(former, SIGKILL);
+  ::waitpid(former, nullptr, 0);
 }
 
 BOOST_AUTO_TEST_CASE(processes_that_write_their_runs_and_one_that_reads_all_share_a_store) {
