@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "framework/base/progress.hpp"
+#include "framework/base/sign_of_life.hpp"
 
 namespace kronlab::decompositions {
 
@@ -42,6 +43,7 @@ AxisMoves& SearchRun::moves(Axis axis, const Grouping& grouping) {
 }
 
 bool SearchRun::is_exhausted() {
+  SignOfLife::give();
   if (exhausted_) return true;
   if (evaluated_ >= budget_.max_evaluations) exhausted_ = Convergence::Reason::max_iterations;
   if (budget_.time_limit_s > 0 && seconds() > budget_.time_limit_s) exhausted_ = Convergence::Reason::time_limit;

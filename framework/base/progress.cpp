@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "framework/base/sign_of_life.hpp"
+
 namespace kronlab {
 namespace {
 
@@ -98,6 +100,7 @@ Progress::Progress(std::string what, Index total) : what_(std::move(what)), tota
 Progress::~Progress() { finish(); }
 
 void Progress::update(Index done, std::string_view detail) {
+  SignOfLife::give();
   done_ = done;
   if (silenced || done >= total_) return;
   const bool is_live = on_terminal() && !quiet;

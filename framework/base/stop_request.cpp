@@ -30,6 +30,7 @@ void StopRequest::install_handlers() {
   handle(SIGUSR1, SA_RESTART);
   handle(SIGUSR2, SA_RESTART);
   handle(SIGTERM, SA_RESTART | static_cast<int>(SA_RESETHAND));
+  handle(SIGINT, SA_RESTART | static_cast<int>(SA_RESETHAND));
 }
 
 bool StopRequest::take_checkpoint() {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "framework/comm/check.hpp"
+#include "framework/comm/watchdog.hpp"
 
 namespace kronlab::comm {
 namespace {
@@ -56,9 +57,13 @@ Communicator& Communicator::operator=(Communicator&& other) noexcept {
   return *this;
 }
 
-void Communicator::barrier() const { check(MPI_Barrier(handle_), "MPI_Barrier"); }
+void Communicator::barrier() const {
+  const Waiting waiting("MPI_Barrier");
+  check(MPI_Barrier(handle_), "MPI_Barrier");
+}
 
 void Communicator::broadcast_bytes(void* data, std::size_t size, int root) const {
+  const Waiting waiting("MPI_Bcast");
   for (std::size_t begin = 0; begin < size; begin += max_chunk) {
     const auto count = static_cast<int>(std::min(max_chunk, size - begin));
     check(MPI_Bcast(static_cast<std::byte*>(data) + begin, count, MPI_BYTE, root, handle_), "MPI_Bcast");
@@ -75,6 +80,7 @@ std::string Communicator::broadcast(std::string text, int root) const {
 
 template <class T>
 void Communicator::sum(std::span<T> values) const {
+  const Waiting waiting("MPI_Allreduce");
   for (std::size_t begin = 0; begin < values.size(); begin += max_chunk) {
     const auto count = static_cast<int>(std::min(max_chunk, values.size() - begin));
     check(MPI_Allreduce(MPI_IN_PLACE, values.data() + begin, count, mpi_type<T>(), MPI_SUM, handle_), "MPI_Allreduce");
@@ -90,16 +96,19 @@ Index Communicator::sum(Index value) const {
 }
 
 Index Communicator::max(Index value) const {
+  const Waiting waiting("MPI_Allreduce");
   check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, handle_), "MPI_Allreduce");
   return value;
 }
 
 double Communicator::max(double value) const {
+  const Waiting waiting("MPI_Allreduce");
   check(MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_DOUBLE, MPI_MAX, handle_), "MPI_Allreduce");
   return value;
 }
 
 std::vector<std::string> Communicator::all_gather(const std::string& text) const {
+  const Waiting waiting("MPI_Allgatherv");
   const int own = checked_cast<int>(text.size());
   std::vector<int> sizes(static_cast<std::size_t>(size_));
   check(MPI_Allgather(&own, 1, MPI_INT, sizes.data(), 1, MPI_INT, handle_), "MPI_Allgather");
@@ -121,6 +130,7 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) const
 
 template <class T>
 void Communicator::all_gather(std::span<T> values, std::span<const Index> ends) const {
+  const Waiting waiting("MPI_Allgatherv");
   std::vector<int> counts, offsets;
   for (Index begin = 0; const Index end : ends) {
     offsets.push_back(checked_cast<int>(begin));
@@ -134,6 +144,7 @@ template void Communicator::all_gather<double>(std::span<double>, std::span<cons
 template void Communicator::all_gather<float>(std::span<float>, std::span<const Index>) const;
 
 void Communicator::send_bytes(std::span<const std::byte> bytes, int to, int tag) const {
+  const Waiting waiting("MPI_Send");
   for (std::size_t begin = 0; begin < bytes.size(); begin += max_chunk) {
     const auto count = static_cast<int>(std::min(max_chunk, bytes.size() - begin));
     check(MPI_Send(bytes.data() + begin, count, MPI_BYTE, to, tag, handle_), "MPI_Send");
@@ -141,6 +152,7 @@ void Communicator::send_bytes(std::span<const std::byte> bytes, int to, int tag)
 }
 
 void Communicator::receive_bytes(std::span<std::byte> bytes, int from, int tag) const {
+  const Waiting waiting("MPI_Recv");
   for (std::size_t begin = 0; begin < bytes.size(); begin += max_chunk) {
     const auto count = static_cast<int>(std::min(max_chunk, bytes.size() - begin));
     check(MPI_Recv(bytes.data() + begin, count, MPI_BYTE, from, tag, handle_, MPI_STATUS_IGNORE), "MPI_Recv");
@@ -148,6 +160,7 @@ void Communicator::receive_bytes(std::span<std::byte> bytes, int from, int tag) 
 }
 
 Communicator Communicator::split(int colour) const {
+  const Waiting waiting("MPI_Comm_split");
   MPI_Comm part = MPI_COMM_NULL;
   check(MPI_Comm_split(handle_, colour, rank_, &part), "MPI_Comm_split");
   Communicator result(part);

@@ -4,6 +4,7 @@
 
 #include "framework/base/error.hpp"
 #include "framework/comm/check.hpp"
+#include "framework/comm/watchdog.hpp"
 
 namespace kronlab::comm {
 namespace {
@@ -41,6 +42,7 @@ void PendingMessages::progress() {
 }
 
 void PendingMessages::wait() {
+  const Waiting waiting("MPI_Waitall");
   check(MPI_Waitall(static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE), "MPI_Waitall");
   requests_.clear();
 }

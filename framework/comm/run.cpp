@@ -1,9 +1,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 
 #include "framework/base/progress.hpp"
 #include "framework/comm/communicator.hpp"
+#include "framework/comm/watchdog.hpp"
 
 namespace kronlab::comm {
 namespace {
@@ -46,6 +48,8 @@ int run(int argc, char** argv, const std::function<int(const Communicator& world
     const Communicator world(MPI_COMM_WORLD);
     if (!world.is_root()) silence_log();
     coordinate(world, [&] { expect_whole_world(world); });
+    std::optional<Watchdog> watchdog;
+    if (const double limit_s = watchdog_limit_s(); world.size() > 1 && limit_s > 0) watchdog.emplace(world.rank(), world.size(), limit_s);
     code = program(world);
   } catch (const CollectiveError& error) {  // the same on all ranks: root speaks for all
     if (rank == 0) std::cerr << "kronlab: " << error.what() << std::endl;
