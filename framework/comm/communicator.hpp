@@ -94,8 +94,8 @@ struct Range {
 };
 Range block_range(Index count, int rank, int size);
 
-/// Owner of each item: longest first onto the least loaded rank, ties by lowest index; the same on every rank and a
-/// pure function of costs and `size`.
+/// Owner of each item: longest first onto the least loaded rank or the first below a capacity (MULTIFIT: Coffman, Garey and Johnson,
+/// 1978), then exchanges. Ties by lowest index: a pure function of costs and `size`, the same on every rank.
 class WorkPartition {
  public:
   WorkPartition(std::span<const double> costs, int size);
