@@ -92,6 +92,7 @@ json to_json(const Planned& planned) {
         {{"name", stage.name}, {"method", stage.method}, {"layers", layers}, {"after", to_json(stage.after)}});
   }
   return {{"label", run.label},
+          {"experiment", spec.name},
           {"cell", text_or_null(known.cell)},
           {"missing", text_or_null(known.missing)},
           {"state", known.state},
@@ -189,7 +190,7 @@ int check(const comm::Communicator& world, const CheckArguments& arguments) {
       const ModelAccess model(spec.model.path);
       const auto plan = CompressionPlan::make(spec, model.config());
       const auto known = cells.find(spec, model.files());
-      const Planned planned{run, spec, plan, known, estimated_memory_bytes(spec, plan, world.size()), estimated_core_seconds(spec, plan)};
+      const Planned planned{run, spec, plan, known, estimated_memory_bytes(spec, plan, arguments.ranks > 0 ? arguments.ranks : world.size()), estimated_core_seconds(spec, plan)};
       total.add(planned);
       if (arguments.as_json) {
         all.push_back(to_json(planned));

@@ -145,9 +145,10 @@ int code_of(const std::vector<Ended>& all) {
 
 int run(const comm::Communicator& world, const RunArguments& arguments) {
   if (arguments.is_quiet) quiet_log();
-  const auto specs = load_sweep(world, arguments.sweep);
-  const std::string folder = std::filesystem::path(arguments.sweep.file).parent_path().string();
-  const RunOptions options{arguments.store, folder.empty() ? "." : folder, arguments.command_line, arguments.threads, arguments.max_failures,
+  const std::string parent = std::filesystem::path(arguments.sweep.file).parent_path().string(), folder = parent.empty() ? "." : parent;
+  auto specs = load_sweep(world, arguments.sweep);
+  if (!arguments.cells.empty()) specs = runs_of_cells(world, std::move(specs), arguments.cells, folder);
+  const RunOptions options{arguments.store, folder, arguments.command_line, arguments.threads, arguments.max_failures,
                            std::make_shared<storage::RunCache>(arguments.store)};
   expect_all_can_be_done(world, specs, options.config_folder, arguments);
   StopRequest::install_handlers();

@@ -21,9 +21,15 @@ struct SweepArguments {
 /// Root reads the file and what it includes; all ranks expand the same texts. @throws CollectiveError
 std::vector<config::RunSpec> load_sweep(const comm::Communicator& world, const SweepArguments& arguments);
 
+/// Those of a sweep whose cells these are, in the sweep's sequence; `folder` is what the configuration's paths belong to.
+/// @throws CollectiveError if the sweep has no such cell: the file, its model or its texts have changed since
+std::vector<config::RunSpec> runs_of_cells(const comm::Communicator& world, std::vector<config::RunSpec> runs, const std::vector<std::string>& cells,
+                                           const std::string& folder);
+
 struct CheckArguments {
   SweepArguments sweep;
   std::string store;  ///< need not exist
+  int ranks = 0;      ///< that the memory of a rank is for; 0: as many as there are
   bool as_json = false;
 };
 /// Prints every run's plan: cell, what the store knows of it, layers, shapes, sizes, memory, time. Reads weights only to hash
@@ -34,6 +40,7 @@ struct RunArguments {
   SweepArguments sweep;
   std::string store;
   std::vector<std::string> command_line;
+  std::vector<std::string> cells;  ///< only these runs; empty: all
   int threads = 1;
   Index max_failures = 3;
   bool as_json = false;

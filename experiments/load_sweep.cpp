@@ -1,6 +1,9 @@
 #include <map>
 
 #include "experiments/commands.hpp"
+#include "experiments/pipeline/model_access.hpp"
+#include "experiments/pipeline/run_identity.hpp"
+#include "framework/base/hash.hpp"
 #include "framework/config/read_toml_file.hpp"
 
 namespace kronlab::experiments {
@@ -28,7 +31,51 @@ Texts broadcast(const comm::Communicator& world, const Texts& of_root) {
   return texts;
 }
 
+/// The cells of runs, one after another; each file is hashed once.
+class Cells {
+ public:
+  explicit Cells(std::string folder) : folder_(std::move(folder)) {}
+
+  std::string of(const config::RunSpec& run) {
+    const auto spec = ExperimentSpec::read(run.config, folder_);
+    std::string& model = hashes_["model " + spec.model.path];
+    if (model.empty()) model = ModelAccess(spec.model.path).files().hash();
+    return cell_of(spec, input_hashes(spec, model, [&](const std::string& path) {
+                     std::string& hash = hashes_[path];
+                     return hash.empty() ? hash = sha256_of_file(path) : hash;
+                   }));
+  }
+
+ private:
+  std::string folder_;
+  std::map<std::string, std::string> hashes_;  ///< by path
+};
+
 }  // namespace
+
+std::vector<config::RunSpec> runs_of_cells(const comm::Communicator& world, std::vector<config::RunSpec> runs, const std::vector<std::string>& cells,
+                                           const std::string& folder) {
+  std::vector<Index> is_chosen(runs.size(), 0);
+  comm::coordinate(world, [&] {
+    if (!world.is_root()) return;
+    Cells known(folder);
+    std::map<std::string, std::size_t> places;
+    for (std::size_t i = 0; i < runs.size(); ++i) places.emplace(known.of(runs[i]), i);
+    for (const auto& cell : cells) {
+      const auto place = places.find(cell);
+      if (place == places.end()) {
+        throw ConfigError(fmt::format("no run has the cell '{}': the file, its model or its texts have changed since; see `kronlab check`", cell));
+      }
+      is_chosen[place->second] = 1;
+    }
+  });
+  world.broadcast(std::span(is_chosen));
+  std::vector<config::RunSpec> chosen;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (is_chosen[i] == 1) chosen.push_back(std::move(runs[i]));
+  }
+  return chosen;
+}
 
 std::vector<config::RunSpec> load_sweep(const comm::Communicator& world, const SweepArguments& arguments) {
   const Texts of_root = comm::coordinate(world, [&] { return world.is_root() ? texts_of(arguments.file) : Texts(); });

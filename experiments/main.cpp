@@ -42,6 +42,7 @@ CLI::App* add_check(CLI::App& app, CheckArguments& a) {
       "check", "print the plan of every run: cell, what is done, layers, shapes, parameters, bytes, memory, time; computes nothing");
   add_sweep(*command, a.sweep);
   command->add_option("--store", a.store, "folder of the record, which need not exist")->capture_default_str();
+  command->add_option("--ranks", a.ranks, "number of ranks that the memory of a rank is for (default: as many as there are)")->check(CLI::PositiveNumber);
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
   return command;
 }
@@ -52,6 +53,7 @@ CLI::App* add_run(CLI::App& app, RunArguments& a, const char* name, const char* 
   command->add_option("--store", a.store, "folder of the record")->capture_default_str();
   auto* json = command->add_flag("--json", a.as_json, "one JSON object on standard output: runs with state, cell, folder and results");
   command->add_flag("--quiet", a.is_quiet, "only errors and one line with the result; the runs' logs have all")->excludes(json);
+  command->add_option("--cells", a.cells, "only the runs of these cells (between commas), as `kronlab check` names them")->delimiter(',');
   command->add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
   return command;
 }

@@ -124,6 +124,31 @@ BOOST_FIXTURE_TEST_CASE(check_knows_the_cells_that_a_run_will_have_and_what_is_d
   BOOST_TEST(contains(words.out, "2 run(s), all can be done; 1 done before, 1 to do in about"));
 }
 
+BOOST_FIXTURE_TEST_CASE(only_the_runs_of_given_cells_are_done, Files) {
+  const auto cells = check().at("runs");
+  const std::string second = cells.at(1).at("cell");
+  BOOST_TEST_REQUIRE(run("--cells " + second).exit_code == 0);
+  const auto done = storage::indexed_runs(store);
+  BOOST_TEST_REQUIRE(done.size() == 1u);
+  BOOST_TEST(done[0].cell == second);
+  const std::string all = second + "," + cells.at(0).at("cell").get<std::string>();
+  const auto both = run_program(fmt::format("mpirun --oversubscribe --bind-to none -n 2 {} run {} --store {} --quiet --cells {}", kronlab_program, toml, store, all));
+  BOOST_TEST(contains(both.out, ": 2 of 2 run(s) done (1 before)"), both.out + both.err);
+  write_file_atomically(folder / "e.txt", kronlab::testing::nonsense(400, 3));  // other numbers would come out
+  const auto changed = run("--cells " + second);
+  BOOST_TEST(changed.exit_code == 2);
+  BOOST_TEST(contains(changed.err, "no run has the cell '" + second + "': the file, its model or its texts have changed since"), changed.err);
+}
+
+BOOST_FIXTURE_TEST_CASE(memory_of_a_rank_is_for_the_ranks_that_are_asked_for, Files) {
+  write_file_atomically(folder / "c.txt", kronlab::testing::nonsense(3000, 1));
+  write(0.5, "[data]\ncalibration = { path = \"c.txt\", tokens = 1_000_000, window = 32 }\n");  // shared by ranks
+  const auto memory = [&](const std::string& options) { return check(options).at("runs").at(0).at("memory_bytes_per_rank").get<Index>(); };
+  BOOST_TEST(memory("--ranks 1") == memory(""));
+  BOOST_TEST(memory("--ranks 4") < memory("--ranks 1"));
+  BOOST_TEST(check().at("runs").at(0).at("experiment") == "words");
+}
+
 BOOST_FIXTURE_TEST_CASE(check_says_what_failed_what_is_held_and_what_is_not_there, Files) {
   const auto cells = check().at("runs");
   BOOST_TEST(run("--set evaluate.0.expect_dense=2.0 --set sweep.seeds=[0]").exit_code == 2);
