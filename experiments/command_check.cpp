@@ -1,63 +1,44 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <tuple>
 
 #include "experiments/commands.hpp"
 #include "experiments/pipeline/compression_plan.hpp"
 #include "experiments/pipeline/known_cells.hpp"
-#include "experiments/pipeline/memory_estimate.hpp"
 #include "experiments/pipeline/model_access.hpp"
+#include "experiments/pipeline/scale_estimate.hpp"
 #include "framework/base/progress.hpp"
+#include "framework/base/text_table.hpp"
 
 namespace kronlab::experiments {
 namespace {
 
 using nlohmann::json;
 
-/// Multiply-adds per second of one core that the estimates of time assume: an ordinary CPU, float32.
-constexpr double assumed_rate = 25e9;
-
-/// Tokens that a stage trains on; those of a text by its size.
-double training_tokens(const DistillSpec& distill, const TrainingTextSpec& text) {
-  if (distill.tokens) return static_cast<double>(*distill.tokens);
-  if (distill.steps) return static_cast<double>(*distill.steps * distill.trainer.tokens_per_step());
-  double bytes = 0;
-  for (const auto& path : text.paths) {
-    std::error_code unknown;
-    const auto size = std::filesystem::file_size(path, unknown);
-    bytes += unknown ? 1e6 : static_cast<double>(size);
-  }
-  return *distill.epochs * bytes / 4.5;
-}
-
-/// Seconds on one core, roughly: evaluations, calibration, decompositions and trainings by their multiply-adds.
-double estimated_core_seconds(const ExperimentSpec& spec, const CompressionPlan& plan) {
-  double work = 0;
-  const auto parameters = static_cast<double>(plan.dense.parameters);
-  for (const auto& evaluation : spec.evaluations) {
-    std::error_code unknown;
-    const auto bytes = std::filesystem::file_size(evaluation.path, unknown);
-    const double all = unknown ? 300'000.0 : static_cast<double>(bytes) / 4.5;
-    const double wanted = static_cast<double>(evaluation.max_windows * evaluation.protocol.window);
-    const double repeats =
-        static_cast<double>(evaluation.protocol.window) / static_cast<double>(evaluation.protocol.stride);
-    work +=
-        (wanted > 0 ? std::min(wanted, all) : all) * repeats * parameters * static_cast<double>(1 + spec.stages.size());
-  }
-  if (spec.calibration) work += 2.0 * static_cast<double>(spec.calibration->text.tokens) * parameters;
-  for (const auto& stage : plan.stages) {
-    for (const auto& layer : stage.layers) work += layer.cost;
-  }
-  for (const auto& stage : spec.stages) {  // a backward pass is two forward passes
-    if (stage.distill) work += training_tokens(*stage.distill, *spec.training_text) * parameters * (stage.distill->losses.needs_teacher() ? 4 : 3);
-  }
-  return work / assumed_rate;
-}
-
 json to_json(const ModelSize& size) {
   return {{"parameters", size.parameters},
           {"parameters_without_head", size.parameters_without_head},
           {"stored_bytes", size.stored_bytes}};
+}
+
+json to_json(const ScaleEstimate& estimate) {
+  json parts = json::array();
+  for (const auto& part : estimate.parts) {
+    parts.push_back({{"part", part.name},
+                     {"stage", part.stage},
+                     {"seconds", part.seconds},
+                     {"memory_bytes_per_rank", part.memory_bytes},
+                     {"moved_bytes", part.moved_bytes},
+                     {"read_bytes", part.read_bytes}});
+  }
+  return {{"seconds", estimate.seconds()},
+          {"memory_bytes_per_rank", estimate.memory_bytes()},
+          {"moved_bytes", estimate.moved_bytes()},
+          {"read_bytes", estimate.read_bytes()},
+          {"parts", parts},
+          {"limits", estimate.limits}};
 }
 
 /// A run of the sweep, all that is known of it.
@@ -66,17 +47,23 @@ struct Planned {
   const ExperimentSpec& spec;
   const CompressionPlan& plan;
   const KnownCell& known;
-  Index memory_bytes = 0;
-  double core_seconds = 0.0;
+  const ScaleEstimate& estimate;
+  double core_seconds = 0.0;  ///< of one rank with one core
 
   bool is_done() const { return known.state == "done"; }
-  double seconds() const { return known.mean_seconds.value_or(core_seconds); }
+  double seconds() const { return known.mean_seconds.value_or(estimate.seconds()); }
 };
 
 json text_or_null(const std::string& text) { return text.empty() ? json() : json(text); }
 
+KnownCell unread_cell() {
+  KnownCell known;
+  known.missing = "neither the model nor the texts were read", known.state = "unknown";
+  return known;
+}
+
 json to_json(const Planned& planned) {
-  const auto& [run, spec, plan, known, memory_bytes, core_seconds] = planned;
+  const auto& [run, spec, plan, known, estimate, core_seconds] = planned;
   json stages = json::array();
   for (const auto& stage : plan.stages) {
     json layers = json::array();
@@ -103,10 +90,39 @@ json to_json(const Planned& planned) {
           {"teacher", to_json(plan.teacher)},
           {"dense", to_json(plan.dense)},
           {"stages", stages},
-          {"memory_bytes_per_rank", memory_bytes},
+          {"memory_bytes_per_rank", static_cast<Index>(estimate.memory_bytes())},
           {"core_seconds", core_seconds},
+          {"estimate", to_json(estimate)},
           {"mean_seconds", known.mean_seconds ? json(*known.mean_seconds) : json()},
           {"runs_measured", known.num_measured}};
+}
+
+/// What a run is to be done with.
+struct Resources {
+  int ranks = 1, threads = 1;
+  MachineRates rates;
+
+  std::string text() const {
+    return fmt::format("{} rank(s) of {} core(s), at {}", ranks, threads,
+                       rates.is_measured() ? fmt::format("the rates of '{}'", rates.origin)
+                                           : "assumed rates of an ordinary cluster (measure yours: kronlab profile --out FILE.toml)");
+  }
+};
+
+Resources resources_of(const comm::Communicator& world, const CheckArguments& arguments) {
+  Resources resources;
+  if (!arguments.machine.empty()) resources.rates = MachineRates::read(arguments.machine);
+  resources.ranks = arguments.ranks > 0 ? arguments.ranks : world.size();
+  resources.threads = arguments.threads > 0 ? arguments.threads : resources.rates.threads;
+  return resources;
+}
+
+/// Of the files with the model's weights; 0 where they are not there.
+double weight_bytes(const ModelAccess& model) {
+  double bytes = 0;
+  if (!model.files().has_weights()) return bytes;
+  for (const auto& tensor : model.files().tensors().tensors()) bytes += static_cast<double>(tensor.stored_bytes);
+  return bytes;
 }
 
 std::string grouped(Index number) {
@@ -124,15 +140,29 @@ std::string size_text(const ModelSize& size) {
   return text;
 }
 
-std::string time_text(const Planned& planned) {
+std::string time_text(const Planned& planned, const Resources& resources) {
   if (planned.known.mean_seconds) {
     return fmt::format("{} as the mean of {} finished run(s) of this kind", format_duration(*planned.known.mean_seconds), planned.known.num_measured);
   }
-  return fmt::format("{} on one core at {:.0f} GFLOP/s (no finished run of this kind in the store)", format_duration(planned.core_seconds), 2 * assumed_rate / 1e9);
+  return fmt::format("{} on {} (no finished run of this kind in the store)", format_duration(planned.estimate.seconds()), resources.text());
 }
 
-void print(const Planned& planned) {
-  const auto& [run, spec, plan, known, memory_bytes, core_seconds] = planned;
+void print_parts(const ScaleEstimate& estimate) {
+  using enum TextTable::Align;
+  TextTable table{{{"part", left}, {"stage", right}, {"time", right}, {"memory per rank", right}, {"moved by MPI", right}, {"read from files", right}}, {}};
+  const auto row = [&](const std::string& name, Index stage, const auto& of) {
+    const auto [seconds, memory, moved, read] = of;
+    table.rows.push_back({name, stage < 0 ? "" : std::to_string(stage), format_duration(seconds), format_bytes(memory), format_bytes(moved), format_bytes(read)});
+  };
+  for (const auto& part : estimate.parts) row(part.name, part.stage, std::tuple(part.seconds, part.memory_bytes, part.moved_bytes, part.read_bytes));
+  row("all", -1, std::tuple(estimate.seconds(), estimate.memory_bytes(), estimate.moved_bytes(), estimate.read_bytes()));
+  std::istringstream lines(table.print(TextTable::Format::text));
+  for (std::string line; std::getline(lines, line);) fmt::print("    {}\n", line);
+  for (const auto& limit : estimate.limits) fmt::print("    limit: {}\n", limit);
+}
+
+void print(const Planned& planned, const Resources& resources) {
+  const auto& [run, spec, plan, known, estimate, core_seconds] = planned;
   fmt::print("run: {}\n", run.label);
   fmt::print("  cell     {}\n", known.cell.empty() ? "unknown: " + known.missing : known.cell);
   fmt::print("  state    {}{}{}{}{}\n", known.state, known.run_id.empty() ? "" : ", ", known.run_id, known.reason.empty() ? "" : ": ", known.reason);
@@ -152,7 +182,9 @@ void print(const Planned& planned) {
   }
   for (const auto& evaluation : spec.evaluations)
     fmt::print("  evaluate on {}: {}\n", evaluation.name, evaluation.protocol.name());
-  fmt::print("  estimated: {:.1f} GB of memory per rank, {}\n\n", static_cast<double>(memory_bytes) / 1e9, time_text(planned));
+  fmt::print("  estimated: {:.1f} GB of memory per rank, {}\n", estimate.memory_bytes() / 1e9, time_text(planned, resources));
+  print_parts(estimate);
+  fmt::print("\n");
 }
 
 /// What a sweep's runs add up to.
@@ -183,23 +215,26 @@ int check(const comm::Communicator& world, const CheckArguments& arguments) {
   comm::coordinate(world, [&] {
     if (!world.is_root()) return;
     json all = json::array();
+    const auto resources = resources_of(world, arguments);
     KnownCells cells(arguments.store);
     Total total;
     for (const auto& run : runs) {
       const auto spec = ExperimentSpec::read(run.config, folder);
       const ModelAccess model(spec.model.path);
       const auto plan = CompressionPlan::make(spec, model.config());
-      const auto known = cells.find(spec, model.files());
-      const Planned planned{run, spec, plan, known, estimated_memory_bytes(spec, plan, arguments.ranks > 0 ? arguments.ranks : world.size()), estimated_core_seconds(spec, plan)};
+      const auto known = arguments.reads_contents ? cells.find(spec, model.files()) : unread_cell();
+      const double bytes = weight_bytes(model);
+      const auto estimate = estimate_scale(spec, plan, bytes, resources.rates, resources.ranks, resources.threads);
+      const Planned planned{run, spec, plan, known, estimate, estimate_scale(spec, plan, bytes, resources.rates, 1, 1).seconds()};
       total.add(planned);
       if (arguments.as_json) {
         all.push_back(to_json(planned));
       } else {
-        print(planned);
+        print(planned, resources);
       }
     }
     if (arguments.as_json) {
-      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"store", arguments.store}, {"runs", all}}.dump(2));
+      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"store", arguments.store}, {"ranks", resources.ranks}, {"threads", resources.threads}, {"machine", text_or_null(resources.rates.origin)}, {"runs", all}}.dump(2));
     } else {
       fmt::print("{}: {}\n", arguments.sweep.file, total.text());
     }

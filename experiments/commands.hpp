@@ -29,12 +29,23 @@ std::vector<config::RunSpec> runs_of_cells(const comm::Communicator& world, std:
 struct CheckArguments {
   SweepArguments sweep;
   std::string store;  ///< need not exist
-  int ranks = 0;      ///< that the memory of a rank is for; 0: as many as there are
+  int ranks = 0;      ///< that memory and time are for; 0: as many as there are
+  int threads = 0;    ///< of each of them; 0: as many as the machine's rates were measured with
+  std::string machine;  ///< file with [rates]; empty: assumed ones
+  bool reads_contents = true;  ///< of model and texts: to know the cells
   bool as_json = false;
 };
-/// Prints every run's plan: cell, what the store knows of it, layers, shapes, sizes, memory, time. Reads weights only to hash
-/// them.
+/// Prints every run's plan: cell, what the store knows of it, layers, shapes, sizes, and what its parts would cost: time, memory,
+/// bytes moved. Reads weights only to hash them.
 int check(const comm::Communicator& world, const CheckArguments& arguments);
+
+struct ProfileArguments {
+  std::string out;      ///< TOML file; its [rates] are replaced; empty: standard output
+  std::string scratch;  ///< folder for a file of each rank, on the disk that is measured
+  int threads = 1;      ///< of each rank
+};
+/// Measures what the machine does in a second, all ranks together.
+int profile(const comm::Communicator& world, const ProfileArguments& arguments);
 
 struct RunArguments {
   SweepArguments sweep;

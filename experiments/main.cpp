@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 
@@ -22,6 +23,7 @@ std::string default_store() {
 /// What the command line asks for.
 struct Arguments {
   CheckArguments check;
+  ProfileArguments profile;
   RunArguments run, train;
   EvalArguments eval;
   ExportArguments export_model;
@@ -42,8 +44,18 @@ CLI::App* add_check(CLI::App& app, CheckArguments& a) {
       "check", "print the plan of every run: cell, what is done, layers, shapes, parameters, bytes, memory, time; computes nothing");
   add_sweep(*command, a.sweep);
   command->add_option("--store", a.store, "folder of the record, which need not exist")->capture_default_str();
-  command->add_option("--ranks", a.ranks, "number of ranks that the memory of a rank is for (default: as many as there are)")->check(CLI::PositiveNumber);
+  command->add_option("--ranks", a.ranks, "number of ranks that memory and time are for (default: as many as there are)")->check(CLI::PositiveNumber);
+  command->add_option("--threads", a.threads, "cores of each rank (default: as the rates were measured)")->check(CLI::PositiveNumber);
+  command->add_option("--machine", a.machine, "TOML file with the [rates] of a machine, from `kronlab profile` (default: assumed rates)");
+  command->add_flag("!--no-cells", a.reads_contents, "read neither model nor texts: no cells, no states, but an answer at once for any size");
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  return command;
+}
+
+CLI::App* add_profile(CLI::App& app, ProfileArguments& a) {
+  auto* command = app.add_subcommand("profile", "measure what this machine does in a second, for `kronlab check --machine`; under mpirun between ranks too");
+  command->add_option("--out", a.out, "TOML file whose [rates] are written; its other tables stay, its comments do not (default: standard output)");
+  command->add_option("--scratch", a.scratch, "folder on the disk that is measured")->capture_default_str();
   return command;
 }
 
@@ -127,6 +139,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
   Arguments a;
   a.check.store = a.run.store = a.train.store = a.export_model.store = a.generate.store = default_store();
   a.train.must_train = true;
+  a.profile.scratch = std::filesystem::temp_directory_path().string();
   a.run.command_line.assign(argv, argv + argc);
   a.train.command_line = a.run.command_line;
   CLI::App app(
@@ -143,6 +156,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
       {add_run(app, a.run, "run", "do every run of a file that is not done yet, and print the table"), [&] { return run(world, a.run); }},
       {add_run(app, a.train, "train", "the same for a file whose stages train: a student against a teacher, or a model from nothing"),
        [&] { return run(world, a.train); }},
+      {add_profile(app, a.profile), [&] { return profile(world, a.profile); }},
       {add_eval(app, a.eval), [&] { return eval(world, a.eval); }},
       {add_export(app, a.export_model), [&] { return export_model(world, a.export_model); }},
       {add_generate(app, a.generate), [&] { return generate(world, a.generate); }},
@@ -153,7 +167,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
     const int code = world.is_root() ? app.exit(error) : error.get_exit_code();
     return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
-  a.run.threads = a.train.threads = comm::threads_per_rank(
+  a.run.threads = a.train.threads = a.profile.threads = comm::threads_per_rank(
       world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
   omp_set_num_threads(a.run.threads);
   for (const auto& [command, action] : commands) {

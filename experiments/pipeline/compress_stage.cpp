@@ -9,6 +9,7 @@
 #include "decompositions/matched_weight.hpp"
 #include "experiments/pipeline/gradient_calibration.hpp"
 #include "experiments/pipeline/hidden_units.hpp"
+#include "experiments/pipeline/layer_groups.hpp"
 #include "experiments/pipeline/layer_tasks.hpp"
 #include "experiments/pipeline/search_store.hpp"
 #include "framework/base/progress.hpp"
@@ -52,12 +53,7 @@ Tensor weight_at(const model::Transformer& student, const PlannedLayer& place) {
   return std::move(part.tensors.at("weight"));
 }
 
-/// Consecutive layers whose statistics are held at one time, and how far calibration must have come for them.
-struct Group {
-  std::vector<std::size_t> layers;  ///< places in the stage's list
-  Index last_block = -1;
-};
-
+using Group = LayerGroup;
 using GradientMomentsByLayer = std::map<std::string, Matrix<double>>;
 
 /// Everything that one stage needs while it runs.
@@ -73,7 +69,7 @@ class StageRunner {
         outcomes_(planned_.size()) {}
 
   StageOutcome run() {
-    const auto groups = groups_of_layers();
+    const auto groups = groups_of_layers(input_.spec, planned_, communicator_.size());
     std::vector<LayerTasks> tasks;
     for (const auto& group : groups) {
       std::vector<const PlannedLayer*> layers;
@@ -99,34 +95,7 @@ class StageRunner {
 
  private:
   bool is_sequential() const { return input_.spec.calibration && input_.spec.calibration->sequential; }
-  bool has_statistics(const PlannedLayer& layer) const {
-    return input_.spec.calibration && layer.site != model::InputSite::none;
-  }
-
-  std::vector<Group> groups_of_layers() const {
-    const Index budget =
-        input_.spec.calibration ? input_.spec.calibration->memory_mb * (Index{1} << 20) * communicator_.size() : 0;
-    std::vector<Group> groups;
-    std::set<Site> sites;
-    Index bytes = 0;
-    for (std::size_t at = 0; at < planned_.size(); ++at) {
-      const auto& layer = planned_[at];
-      const bool is_new_site = has_statistics(layer) && !sites.contains({layer.block, layer.site});
-      const Index more = (is_new_site ? 8 * layer.cols * layer.cols : 0) + 8 * layer.gradient_moments;
-      const bool is_new_block = !groups.empty() && has_statistics(layer) && layer.block != groups.back().last_block;
-      // Layers of one site see the same inputs; those of the next see what these have become.
-      const bool is_next_site = is_sequential() && is_new_site;
-      if (groups.empty() || is_next_site || (is_new_block && bytes + more > budget)) {
-        groups.push_back({{}, layer.block});
-        bytes = 0;
-      }
-      groups.back().layers.push_back(at);
-      if (has_statistics(layer)) groups.back().last_block = layer.block;
-      sites.insert({layer.block, layer.site});
-      bytes += more;
-    }
-    return groups;
-  }
+  bool has_statistics(const PlannedLayer& layer) const { return experiments::has_statistics(input_.spec, layer); }
 
   /// Ranks that need what is known of a layer of the group, one that decomposes it first.
   std::vector<int> ranks_at_work(const Group& group, const LayerTasks& tasks, std::size_t i) const {

@@ -38,26 +38,63 @@ Index evaluation_bytes(const ExperimentSpec& spec, const model::ModelConfig& con
   return tokens * (w.kept() + w.forward() + w.stream_number * slice);
 }
 
-Index calibration_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
-  if (!spec.calibration) return 0;
-  const Index streams = spec.calibration->match_outputs ? 2 : 1;
-  std::set<std::pair<Index, model::InputSite>> sites;
-  Index moments = 0, widest = 0, gradients = 0;
-  for (const auto& stage : plan.stages) {
-    for (const auto& layer : stage.layers) {
-      gradients += 8 * layer.gradient_moments;
-      if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
-      moments += streams * 8 * layer.cols * layer.cols;
-      widest = std::max(widest, layer.cols);
-    }
-  }
-  constexpr Index partial_sums = 8;  // of one site, while the tree over the windows grows
-  const Index own_tokens = spec.calibration->text.tokens / num_ranks;
-  return std::min(moments, spec.calibration->memory_mb * (Index{1} << 20)) + partial_sums * streams * 8 * widest * widest + streams * 4 * own_tokens * plan.config.width +
-         3 * gradients;
+/// Arrays that a rank's part of a binary tree over the windows has open at most, with the one that is added.
+Index open_arrays(Index windows) {
+  Index arrays = 1;
+  for (Index rest = windows; rest > 0; rest /= 2) ++arrays;
+  return arrays;
 }
 
-/// Layers and other tensors of the student with their numbers, as a stage leaves them.
+/// Second moments of a plan's sites and of its layers' gradients.
+struct Moments {
+  Index held = 0;           ///< by one rank while it decomposes: as much as it may, or the largest if that is more
+  Index of_a_block = 0;     ///< most of one block, which every rank sums over its windows
+  Index largest = 0;
+  Index gradients = 0;      ///< of all layers
+  Moments(const ExperimentSpec& spec, const CompressionPlan& plan) {
+    const Index streams = spec.calibration->match_outputs ? 2 : 1;
+    std::set<std::pair<Index, model::InputSite>> sites;
+    std::map<Index, Index> blocks;
+    Index all = 0;
+    for (const auto& stage : plan.stages) {
+      for (const auto& layer : stage.layers) {
+        gradients += 8 * layer.gradient_moments;
+        if (layer.site == model::InputSite::none || !sites.emplace(layer.block, layer.site).second) continue;
+        const Index bytes = streams * 8 * layer.cols * layer.cols;
+        all += bytes, blocks[layer.block] += bytes;
+        of_a_block = std::max(of_a_block, blocks[layer.block]);
+        largest = std::max(largest, bytes);
+      }
+    }
+    held = std::min(all, std::max(spec.calibration->memory_mb << 20, largest)) + gradients;
+  }
+};
+
+Index calibration_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
+  const auto& text = spec.calibration->text;
+  const Moments moments(spec, plan);
+  if (moments.held == 0) return 0;
+  const Index own_windows = (text.tokens / text.window + num_ranks - 1) / num_ranks;
+  const Index streams = (spec.calibration->match_outputs ? 2 : 1) * 4 * own_windows * text.window * plan.config.width;
+  return moments.held + open_arrays(own_windows) * moments.of_a_block + 2 * moments.largest + streams + 2 * moments.gradients;
+}
+
+/// A weight in double with a copy turned round and its factors, the Gram matrix of its short side and the work of an
+/// eigenproblem; the terms of a Kronecker sum need less.
+Index decomposition_bytes(const PlannedStage& stage, int num_ranks) {
+  Index most = 0;
+  for (const auto& layer : stage.layers) {
+    const Index size = layer.rows * layer.cols, side = std::min(layer.rows, layer.cols);
+    const bool rearranges = layer.method.find("kronecker") != std::string::npos;
+    Index bytes = 4 * size + 8 * (3 * size + (rearranges ? 0 : 5 * side * side));
+    if (layer.is_distributed) bytes = 4 * size + (bytes - 4 * size) / num_ranks;
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+}  // namespace
+
 std::map<std::string, Index> parameters_by_name(const CompressionPlan& plan, std::size_t last_stage) {
   std::map<std::string, Index> parameters;
   for (const auto& layer : model::linear_layers(plan.config)) parameters[layer.name] = layer.rows * layer.cols;
@@ -70,27 +107,29 @@ std::map<std::string, Index> parameters_by_name(const CompressionPlan& plan, std
   return parameters;
 }
 
-std::set<std::string> learning_names(const DistillSpec& distill, const CompressionPlan& plan, std::size_t last_stage,
-                                     const std::map<std::string, Index>& parameters) {
+std::set<std::string> learning_names(const ExperimentSpec& spec, const CompressionPlan& plan, std::size_t stage) {
+  const auto& distill = *spec.stages[stage].distill;
   std::vector<std::string> names;
-  for (const auto& [name, count] : parameters) names.push_back(name);
+  for (const auto& [name, count] : parameters_by_name(plan, stage)) names.push_back(name);
   if (distill.train == DistillSpec::Train::all) return {names.begin(), names.end()};
   std::set<std::string> selected;
   if (distill.train == DistillSpec::Train::listed) {
     const auto listed = select_layers(distill.listed, names);
     return {listed.begin(), listed.end()};
   }
-  for (std::size_t stage = 0; stage <= last_stage; ++stage) {
-    for (const auto& layer : plan.stages[stage].layers) selected.insert(layer.layer);
+  for (std::size_t earlier = 0; earlier <= stage; ++earlier) {
+    for (const auto& layer : plan.stages[earlier].layers) selected.insert(layer.layer);
   }
   return selected;
 }
+
+namespace {
 
 /// What a training needs besides the teacher's weights.
 Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, std::size_t stage, int num_ranks) {
   const auto& distill = *spec.stages[stage].distill;
   const auto parameters = parameters_by_name(plan, stage);
-  const auto learning = learning_names(distill, plan, stage, parameters);
+  const auto learning = learning_names(spec, plan, stage);
   const auto shapes = model::linear_layers(plan.config);
   Index learned = 0, first_block = plan.config.num_blocks;
   for (const auto& name : learning) {
@@ -120,28 +159,38 @@ Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, st
 
 }  // namespace
 
-Index estimated_memory_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
+Index MemoryEstimate::peak() const {
+  Index most = std::max(evaluation, calibration);
+  for (const auto& stage : stages) most = std::max({most, stage.decomposition, stage.training});
+  return base() + most;
+}
+
+MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) {
   const bool has_teacher = spec.needs_dense_teacher();
-  Index peak = std::max(evaluation_bytes(spec, plan.config), calibration_bytes(spec, plan, num_ranks));
-  Index largest_learned = 0;
-  for (std::size_t stage = 0; stage < spec.stages.size(); ++stage) {
-    if (!spec.stages[stage].distill) continue;
-    Index bytes = training_bytes(spec, plan, stage, num_ranks);
-    if (!has_teacher) {  // the values that learn take the place of those that were loaded
-      const auto parameters = parameters_by_name(plan, stage);
-      for (const auto& name : learning_names(*spec.stages[stage].distill, plan, stage, parameters)) bytes -= 4 * parameters.at(name);
-    }
-    largest_learned = std::max(largest_learned, bytes);
-  }
-  peak = std::max(peak, largest_learned);
+  MemoryEstimate memory;
+  memory.program = program_bytes;
+  memory.evaluation = evaluation_bytes(spec, plan.config);
+  const Index held = spec.calibration ? Moments(spec, plan).held : 0;
+  memory.calibration = spec.calibration ? calibration_bytes(spec, plan, num_ranks) : 0;
   Index changed = 0;
-  for (const auto& stage : plan.stages) {
-    for (const auto& layer : stage.layers) changed += layer.bytes_after - (has_teacher ? 0 : 4 * layer.parameters_before);
+  for (std::size_t stage = 0; stage < spec.stages.size(); ++stage) {
+    auto& own = memory.stages.emplace_back();
+    const auto& layers = plan.stages[stage].layers;
+    for (const auto& layer : layers) changed += layer.bytes_after - (has_teacher ? 0 : 4 * layer.parameters_before);
+    if (!layers.empty()) own.decomposition = decomposition_bytes(plan.stages[stage], num_ranks) + held;
+    if (!spec.stages[stage].distill) continue;
+    own.training = training_bytes(spec, plan, stage, num_ranks);
+    if (has_teacher) continue;  // else the values that learn take the place of those that were loaded
+    const auto parameters = parameters_by_name(plan, stage);
+    for (const auto& name : learning_names(spec, plan, stage)) own.training -= 4 * parameters.at(name);
   }
   const Index loaded = spec.student.init == StudentSpec::Init::random ? plan.dense.stored_bytes + (has_teacher ? plan.teacher.stored_bytes : 0)
                                                                       : plan.teacher.stored_bytes;
   const Index bf16 = spec.precision == model::Precision::bf16 ? loaded / 2 : 0;
-  return loaded + bf16 + std::max<Index>(changed, 0) + peak + program_bytes;
+  memory.weights = loaded + bf16 + std::max<Index>(changed, 0);
+  return memory;
 }
+
+Index estimated_memory_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, int num_ranks) { return estimated_memory(spec, plan, num_ranks).peak(); }
 
 }  // namespace kronlab::experiments

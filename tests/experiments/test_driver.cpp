@@ -55,7 +55,7 @@ void check_refused(const ProgramOutput& output, const std::string& words) {
 BOOST_AUTO_TEST_SUITE(driver)
 
 BOOST_AUTO_TEST_CASE(help_is_there_for_every_command_and_usage_errors_end_with_2) {
-  for (const char* command : {"", "check", "run", "eval", "export", "generate"}) {
+  for (const char* command : {"", "check", "profile", "run", "eval", "export", "generate"}) {
     const auto output = run_program(kronlab_program + " " + command + " --help");
     BOOST_TEST(output.exit_code == 0);
     BOOST_TEST(contains(output.out, "Usage"));

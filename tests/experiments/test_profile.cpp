@@ -1,0 +1,77 @@
+// `kronlab profile`, and what `kronlab check` makes of its file.
+#include <boost/test/unit_test.hpp>
+#include <nlohmann/json.hpp>
+
+#include "experiments/pipeline/machine_rates.hpp"
+#include "tests/support/program.hpp"
+#include "tests/support/tiny_model.hpp"
+
+using namespace kronlab;
+using namespace kronlab::experiments;
+using kronlab::testing::program_path;
+using kronlab::testing::run_program;
+using nlohmann::json;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+struct Files {
+  kronlab::testing::TemporaryFolder folder;
+  std::string machine = folder / "machine.toml";
+  std::string check = program_path("bin/kronlab") + " check " + folder / "e.toml" + " --store " + folder / "store";
+
+  Files() {
+    kronlab::testing::write_tiny_model(folder.path() / "model", kronlab::testing::tiny_llama_config());
+    write_file_atomically(folder / "e.toml", "[experiment]\nname = \"e\"\n[model]\npath = \"model\"\n[[evaluate]]\ndataset = { path = \"e.txt\" }\nprotocol = { window = 32 }\n"
+                                             "[[stage]]\nlayers = [\"layers.1.mlp.*\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n");
+    write_file_atomically(folder / "e.txt", kronlab::testing::nonsense(400, 2));
+  }
+};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(profile)
+
+BOOST_FIXTURE_TEST_CASE(rates_of_two_ranks_are_written_beside_what_the_file_had_and_are_used, Files) {
+  write_file_atomically(machine, "[slurm]\npartition = \"big\"\n[rates]\nnetwork_gb_s = 1e-3\n");
+  const auto measured = run_program("mpirun --oversubscribe --bind-to none -n 2 " + program_path("bin/kronlab") + " profile --out " + machine + " --scratch " + folder.path().string());
+  BOOST_TEST_REQUIRE(measured.exit_code == 0, measured.err);
+  BOOST_TEST(contains(read_text_file(machine), "partition = \"big\""));
+  const auto rates = MachineRates::read(machine);
+  const MachineRates assumed;
+  BOOST_TEST(rates.network_gb_s > 0.01);
+  BOOST_TEST(rates.network_latency_us != assumed.network_latency_us);
+  BOOST_TEST(rates.gemm_fp32_gflops > 1);
+  BOOST_TEST(rates.gemm_fp64_gflops < 2 * rates.gemm_fp32_gflops);
+  BOOST_TEST(rates.decompose_gmacs.at("svd") > 0);
+  BOOST_TEST(rates.search_gmacs.at("portfolio") > 0);
+  BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()) == 4);  // nothing is left of what it wrote
+  const auto words = run_program(check + " --machine " + machine);
+  BOOST_TEST_REQUIRE(words.exit_code == 0, words.err);
+  BOOST_TEST(contains(words.out, "at the rates of '" + machine + "'"), words.out);
+}
+
+BOOST_FIXTURE_TEST_CASE(without_a_machine_the_rates_are_said_to_be_assumed_and_cores_share_the_work, Files) {
+  const auto words = run_program(check);
+  BOOST_TEST(contains(words.out, "on 1 rank(s) of 1 core(s), at assumed rates of an ordinary cluster"), words.out);
+  BOOST_TEST(contains(words.out, "kronlab profile --out FILE.toml"));
+  const auto estimate = [&](const std::string& options) { return json::parse(run_program(check + " --json " + options).out).at("runs").at(0).at("estimate"); };
+  const auto one = estimate(""), four = estimate("--threads 4");
+  BOOST_TEST(one.at("limits").empty());
+  BOOST_TEST(one.at("parts").at(1).at("part") == "evaluation");
+  BOOST_TEST(one.at("parts").at(1).at("seconds").get<double>() == 4 * four.at("parts").at(1).at("seconds").get<double>(), boost::test_tools::tolerance(1e-9));
+  BOOST_TEST(estimate("--ranks 8").at("moved_bytes").get<double>() > 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_machine_file_without_rates_and_a_folder_that_is_not_there_are_refused, Files) {
+  write_file_atomically(machine, "[slurm]\npartition = \"big\"\n");
+  const auto no_rates = run_program(check + " --machine " + machine);
+  BOOST_TEST(no_rates.exit_code == 2);
+  BOOST_TEST(contains(no_rates.err, "no [rates]: measure them with `kronlab profile"), no_rates.err);
+  const auto no_folder = run_program(program_path("bin/kronlab") + " profile --scratch /nowhere/at-all");
+  BOOST_TEST(no_folder.exit_code == 1);
+  BOOST_TEST(contains(no_folder.err, "/nowhere/at-all"), no_folder.err);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
