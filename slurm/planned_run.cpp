@@ -17,7 +17,7 @@ PlannedRun parse_run(const json& run) {
   PlannedRun planned;
   planned.experiment = run.at("experiment"), planned.label = run.at("label");
   planned.cell = run.at("cell"), planned.state = run.at("state"), planned.reason = text_or_nothing(run.at("reason"));
-  planned.memory_bytes = run.at("memory_bytes_per_rank"), planned.core_seconds = run.at("core_seconds");
+  planned.memory_bytes = run.at("memory_bytes_per_rank"), planned.estimated_seconds = run.at("estimate").at("seconds");
   if (!run.at("mean_seconds").is_null()) planned.mean_seconds = run.at("mean_seconds").get<double>();
   return planned;
 }
@@ -35,9 +35,11 @@ std::vector<PlannedRun> parse_planned_runs(const std::string& text) {
   return runs;
 }
 
-std::vector<PlannedRun> planned_runs(const std::string& kronlab, const SweepFile& sweep, Index ranks) {
+std::vector<PlannedRun> planned_runs(const std::string& kronlab, const SweepFile& sweep, const Machine& machine, const std::string& machine_file) {
   // A login node may have fewer cores than the threads that the user's environment asks for.
-  std::vector<std::string> words{"env", "OMP_NUM_THREADS=1", kronlab, "check", sweep.path, "--json", "--store", sweep.store, "--ranks", std::to_string(ranks)};
+  std::vector<std::string> words{"env", "OMP_NUM_THREADS=1", kronlab, "check", sweep.path, "--json", "--store", sweep.store};
+  words.insert(words.end(), {"--ranks", std::to_string(machine.ranks), "--threads", std::to_string(machine.threads)});
+  if (machine.has_rates) words.insert(words.end(), {"--machine", machine_file});
   for (const auto& text : sweep.overrides) words.insert(words.end(), {"--set", text});
   const auto output = run_command(words);
   if (output.exit_code == static_cast<int>(ExitCode::usage)) throw ConfigError(output.err);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/base/types.hpp"
+#include "slurm/machine.hpp"
 
 namespace kronlab::slurm {
 
@@ -22,16 +23,16 @@ struct PlannedRun {
   std::string state;                   ///< "new", "done", "held", "failed", ...
   std::string reason;                  ///< of the state; may be empty
   Index memory_bytes = 0;              ///< of a rank
-  double core_seconds = 0.0;           ///< from its multiply-adds
+  double estimated_seconds = 0.0;      ///< by the machine's rates
   std::optional<double> mean_seconds;  ///< of finished runs of its kind
 
-  /// Seconds that it may take on this many cores.
-  double expected_seconds(Index num_cores) const { return mean_seconds.value_or(core_seconds / static_cast<double>(num_cores)); }
+  double expected_seconds() const { return mean_seconds.value_or(estimated_seconds); }
 };
 
-/// All runs of a sweep on `ranks` ranks, by the program `kronlab`.
+/// All runs of a sweep, by the program `kronlab`; memory and time on the ranks and threads of a task of the machine, by the
+/// [rates] of its file where it has them.
 /// @throws ConfigError if kronlab refuses the sweep, or a file that a run reads is not there; StorageError if it fails otherwise
-std::vector<PlannedRun> planned_runs(const std::string& kronlab, const SweepFile& sweep, Index ranks);
+std::vector<PlannedRun> planned_runs(const std::string& kronlab, const SweepFile& sweep, const Machine& machine, const std::string& machine_file);
 
 /// The same from its answer. @throws StorageError if that is none
 std::vector<PlannedRun> parse_planned_runs(const std::string& json);

@@ -24,9 +24,9 @@ Index largest_memory(const Machine& machine, const Partition& partition) {
   return most;
 }
 
-double expected_seconds(const std::vector<PlannedRun>& runs, const Machine& machine) {
+double expected_seconds(const std::vector<PlannedRun>& runs) {
   double seconds = 0.0;
-  for (const auto& run : runs) seconds += run.expected_seconds(machine.ranks * machine.threads);
+  for (const auto& run : runs) seconds += run.expected_seconds();
   return seconds;
 }
 
@@ -43,16 +43,16 @@ std::vector<std::vector<PlannedRun>> packs_of(const std::vector<PlannedRun>& run
   return packs;
 }
 
-double longest_task_seconds(const std::vector<std::vector<PlannedRun>>& tasks, const Machine& machine) {
+double longest_task_seconds(const std::vector<std::vector<PlannedRun>>& tasks) {
   double longest = 0.0;
-  for (const auto& runs : tasks) longest = std::max(longest, expected_seconds(runs, machine));
+  for (const auto& runs : tasks) longest = std::max(longest, expected_seconds(runs));
   return longest;
 }
 
 Index time_for(const std::vector<std::vector<PlannedRun>>& tasks, const Machine& machine, const Partition& partition) {
   if (machine.time_s) return *machine.time_s;
   constexpr double most = 365.0 * 86400;
-  const double wanted = std::min(most, longest_task_seconds(tasks, machine) * machine.time_margin);
+  const double wanted = std::min(most, longest_task_seconds(tasks) * machine.time_margin);
   const auto minutes = static_cast<Index>(std::ceil(wanted / 60)) + (machine.signal_s + start_s + 59) / 60;
   const Index seconds = minutes * 60;
   return partition.time_limit_s > 0 ? std::min(seconds, partition.time_limit_s) : seconds;
@@ -74,8 +74,8 @@ LargestRun largest_run(const std::vector<PlannedRun>& runs) {
 }
 
 std::string Cost::text() const {
-  return fmt::format("{:.3g} node-hours ({:.3g} core-hours): {} of {} run(s) as finished ones of the same kind took, {} by their multiply-adds", node_hours,
-                     core_hours, num_measured, num_runs, num_runs - num_measured);
+  return fmt::format("{:.3g} node-hours ({:.3g} core-hours): {} of {} run(s) as finished ones of the same kind took, {} by the rates of the machine",
+                     node_hours, core_hours, num_measured, num_runs, num_runs - num_measured);
 }
 
 Cost expected_cost(const std::vector<PlannedRun>& runs, const Machine& machine, const Partition& partition) {
@@ -86,7 +86,7 @@ Cost expected_cost(const std::vector<PlannedRun>& runs, const Machine& machine, 
     if (kind.cores >= machine.cores_per_node() && (of_node == 0 || kind.cores < of_node)) of_node = kind.cores;
   }
   for (const auto& run : runs) ++cost.num_runs, cost.num_measured += run.mean_seconds.has_value();
-  cost.core_hours = expected_seconds(runs, machine) * cores / 3600;
+  cost.core_hours = expected_seconds(runs) * cores / 3600;
   cost.node_hours = of_node > 0 ? cost.core_hours / static_cast<double>(of_node) : 0.0;
   return cost;
 }

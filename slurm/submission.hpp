@@ -29,7 +29,7 @@ struct Submission {
 std::vector<std::vector<PlannedRun>> packs_of(const std::vector<PlannedRun>& runs, Index size);
 
 /// Seconds that the longest of these tasks is expected to take.
-double longest_task_seconds(const std::vector<std::vector<PlannedRun>>& tasks, const Machine& machine);
+double longest_task_seconds(const std::vector<std::vector<PlannedRun>>& tasks);
 
 /// What a task asks for: as the machine says, else the longest task, in whole minutes, and the largest run, with the
 /// machine's margins, as far as the partition goes.

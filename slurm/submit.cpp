@@ -159,7 +159,7 @@ void print_plan(const Submission& s, const Cost& cost) {
   fmt::print("  {} task(s) of up to {} run(s), each on {} node(s) with {} rank(s) of {} thread(s), {} per node, {}\n", s.tasks.size(), s.tasks[0].size(),
              s.machine.nodes, s.machine.ranks, s.machine.threads, memory_text(s.memory_mib), time_text(s.time_s));
   fmt::print("  expected: {}\n", cost.text());
-  const double longest_s = longest_task_seconds(s.tasks, s.machine), possible_s = static_cast<double>(s.time_s - s.machine.signal_s);
+  const double longest_s = longest_task_seconds(s.tasks), possible_s = static_cast<double>(s.time_s - s.machine.signal_s);
   if (longest_s > possible_s) {
     fmt::print("  the longest task is expected to take {}, more than its time limit: it is checkpointed and queued again {:.0f} time(s)\n",
                time_text(static_cast<Index>(longest_s)), std::ceil(longest_s / possible_s) - 1);
@@ -214,7 +214,7 @@ int submit(const SubmitArguments& arguments) {
   const SweepFile sweep{script_path(arguments.file), script_path(arguments.store), arguments.overrides};
   const std::string kronlab = program_beside_this("kronlab");
   const auto queue = queue_of(arguments, sweep.store);  // before the states: what ends in between is done
-  const auto sorted = sort_runs(planned_runs(kronlab, sweep, machine.ranks), queue);
+  const auto sorted = sort_runs(planned_runs(kronlab, sweep, machine, machine_path(arguments)), queue);
   json answer = to_json(arguments, sorted);
   if (!arguments.as_json) print_runs(arguments, sorted);
   if (!sorted.missing.empty()) {

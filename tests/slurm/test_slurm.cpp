@@ -34,30 +34,37 @@ class Lab {
     return lab;
   }
   bool is_there() const { return is_there_; }
+  const std::string& problem() const { return problem_; }  ///< empty: it is up
   std::string variables() const { return "SLURM_CONF=" + folder_ / "lab/slurm.conf"; }
   ProgramOutput shell(const std::string& command) const { return run_program("bash -c \"" + command + "\"", variables()); }
 
+  ProgramOutput script(const std::string& command, const std::string& arguments = "", const std::string& more = "") const {
+    return run_program(fmt::format("bash {} {} {} {}", source("tests/slurm/lab.sh"), command, folder_ / "lab", arguments), more);
+  }
+
   ~Lab() {
-    if (is_there_) run_program("bash " + source("tests/slurm/lab.sh") + " stop " + folder_ / "lab");
+    if (is_there_) script("stop");
   }
 
  private:
   Lab() {
-    const auto needed =
-        run_program("bash -c 'command -v slurmctld slurmd munged sbatch && [ $(id -u) = 0 ] && unshare --mount --uts --pid --fork --mount-proc true'");
+    const auto needed = run_program(
+        "bash -c 'for p in slurmctld slurmd munged sbatch; do command -v $p || exit 1; done; [ $(id -u) = 0 ] && "
+        "unshare --mount --uts --pid --fork --mount-proc true'");
     if (needed.exit_code != 0) return;
-    const auto started = run_program(fmt::format("bash {} start {} 2 {}", source("tests/slurm/lab.sh"), folder_ / "lab", ::getpid()),
-                                     fmt::format("LAB_PORT={}", 20000 + ::getpid() % 10000));
-    BOOST_TEST_REQUIRE(started.exit_code == 0, started.err);
     is_there_ = true;
+    const auto started = script("start", fmt::format("2 {}", ::getpid()), fmt::format("LAB_PORT={}", 20000 + ::getpid() % 10000));
+    if (started.exit_code != 0) problem_ = started.err;
   }
 
   kronlab::testing::TemporaryFolder folder_;
   bool is_there_ = false;
+  std::string problem_;
 };
 
-#define NEEDS_SLURM() \
-  if (!Lab::get().is_there()) return kronlab::testing::report_skipped("root, namespaces and Slurm: apt-get install slurm-wlm slurm-wlm-basic-plugins munge")
+#define NEEDS_SLURM()                                                                                                                                         \
+  if (!Lab::get().is_there()) return kronlab::testing::report_skipped("root, namespaces and Slurm: apt-get install slurm-wlm slurm-wlm-basic-plugins munge"); \
+  BOOST_TEST_REQUIRE(Lab::get().problem().empty(), Lab::get().problem())
 
 /// Tries every tenth of a second.
 template <class Condition>
@@ -88,7 +95,11 @@ struct Files {
         "[experiment]\nname = \"training\"\n" + head +
             "distill = { steps = 400, batch_tokens = 256, micro_batch = 2, losses = { ce = 1.0 }, lr = 1e-3, checkpoint = { every_steps = 10, keep = 2 } }\n"
             "[data]\ndistillation = { path = \"c.txt\", window = 32 }\n");
-    write_file_atomically(folder / "lab.toml", fmt::format("include = \"{}\"\nsignal_s = 60\n", source("slurm/machines/base.toml")));
+    write_machine("");
+  }
+
+  void write_machine(const std::string& more) const {
+    write_file_atomically(folder / "lab.toml", fmt::format("include = \"{}\"\nsignal_s = 60\n{}", source("slurm/machines/base.toml"), more));
   }
 
   ProgramOutput submit(const std::string& file, const std::string& options = "") const {
@@ -119,12 +130,15 @@ struct Files {
     const std::string path = answer.at("folder").get<std::string>() + "/task-1.log";
     return fs::exists(path) ? read_text_file(path) : "";
   }
-  /// What the training comes to that nobody disturbs.
-  std::string undisturbed() const {
-    const std::string elsewhere = folder / "undisturbed";
-    const auto output = run_program(fmt::format("{} run {} --store {} --quiet", kronlab::testing::program_path("bin/kronlab"), training, elsewhere));
-    BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
-    return numbers_of(storage::indexed_runs(elsewhere).at(0).folder);
+  /// What the training comes to that nobody disturbs: the same in every case.
+  const std::string& undisturbed() const {
+    static const std::string numbers = [&] {
+      const std::string elsewhere = folder / "undisturbed";
+      const auto output = run_program(fmt::format("{} run {} --store {} --quiet", kronlab::testing::program_path("bin/kronlab"), training, elsewhere));
+      BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
+      return numbers_of(storage::indexed_runs(elsewhere).at(0).folder);
+    }();
+    return numbers;
   }
 };
 
@@ -143,9 +157,10 @@ BOOST_FIXTURE_TEST_CASE(a_dry_run_prints_scripts_and_commands_and_submits_nothin
   BOOST_TEST(contains(output.err, "--nodes is 2, but partition 'short' has 1 of enough cores: use fewer"), output.err);
   const auto text = submit(sweep, "--dry-run --pack 3 --max-parallel 1 --ranks 2 --partition short --time 5").out;
   for (const char* part :
-       {"4 run(s): 0 done, 0 queued, 0 held, 4 missing\n", "  2 task(s) of up to 3 run(s), each on 1 node(s) with 2 rank(s) of 1 thread(s), ", "  expected: ",
-        " node-hours (", "0 of 4 run(s) as finished ones of the same kind took, 4 by their multiply-adds\n", "#!/bin/bash\n#SBATCH --job-name=four-seeds-1\n",
-        "#SBATCH --array=1-2%1\n", "#SBATCH --partition=short\n", "#SBATCH --time=00:05:00\n", "#SBATCH --signal=B:USR1@60\n", "scontrol requeue"}) {
+       {"4 run(s): 0 done, 0 queued, 0 held, 4 missing\n", "  2 task(s) of up to 3 run(s), each on 1 node(s) with 2 rank(s) of 1 thread(s), ",
+        "  expected: ", " node-hours (", "0 of 4 run(s) as finished ones of the same kind took, 4 by the rates of the machine\n",
+        "#!/bin/bash\n#SBATCH --job-name=four-seeds-1\n", "#SBATCH --array=1-2%1\n", "#SBATCH --partition=short\n", "#SBATCH --time=00:05:00\n",
+        "#SBATCH --signal=B:USR1@60\n", "scontrol requeue"}) {
     BOOST_TEST(contains(text, part), part);
   }
   BOOST_TEST(
@@ -153,6 +168,10 @@ BOOST_FIXTURE_TEST_CASE(a_dry_run_prints_scripts_and_commands_and_submits_nothin
                          "\nsbatch --parsable '{0}/slurm/four-seeds-1/job.sh'\nsbatch --parsable --dependency=afterany:JOB '{0}/slurm/four-seeds-1/table.sh'\n",
                          store)),
       text);
+  const auto hours = [&] { return submitted(sweep, "--dry-run").at("node_hours").get<double>(); };
+  const double assumed = hours();
+  write_machine("[rates]\ngemm_fp32_gflops = 0.001\ngemm_fp32_narrow_gflops = 0.001\n");  // slower than any machine
+  BOOST_TEST(hours() > 10 * assumed);
   BOOST_TEST(!fs::exists(store));
   BOOST_TEST(is_queue_empty());
 }
@@ -248,6 +267,27 @@ BOOST_FIXTURE_TEST_CASE(a_cancelled_job_leaves_a_run_that_the_next_submission_go
   BOOST_TEST(numbers_of(done[0].folder) == undisturbed());
 }
 
+BOOST_FIXTURE_TEST_CASE(a_job_whose_node_dies_goes_on_elsewhere_and_comes_to_the_same_bits, Files) {
+  NEEDS_SLURM();
+  const auto answer = submitted(training, "--ranks 2");
+  const std::string job = answer.at("job").get<std::string>() + "_1";
+  BOOST_TEST_REQUIRE(comes_true([&] { return has_checkpoint(); }), log(answer));
+  const std::string node = squeue("--format=%N --jobs=" + job).substr(0, 5);
+  BOOST_TEST_REQUIRE(Lab::get().script("kill", node).exit_code == 0);
+  BOOST_TEST_REQUIRE(Lab::get().shell("scontrol update NodeName=" + node + " State=DOWN Reason=dead").exit_code == 0);  // sooner than Slurm sees it
+  BOOST_TEST_REQUIRE(comes_true([&] { return state_of(job) == "PENDING\n"; }), squeue("") + log(answer));
+  BOOST_TEST(!contains(log(answer), "stopped after"), log(answer));
+  BOOST_TEST_REQUIRE(Lab::get().shell("scontrol update JobId=" + job + " StartTime=now").exit_code == 0);
+  BOOST_TEST_REQUIRE(comes_true(is_queue_empty), squeue("") + log(answer));
+  BOOST_TEST_REQUIRE(Lab::get().script("boot", node).exit_code == 0);
+  BOOST_TEST_REQUIRE(Lab::get().shell("scontrol update NodeName=" + node + " State=RESUME").exit_code == 0);
+  BOOST_TEST(contains(log(answer), node == "node1" ? "restart 1, on node2" : "restart 1, on node1"), log(answer));
+  const auto done = runs();
+  BOOST_TEST_REQUIRE(done.size() == 1u);
+  BOOST_TEST_REQUIRE((done[0].status.state == storage::RunState::done), log(answer));
+  BOOST_TEST(numbers_of(done[0].folder) == undisturbed());
+}
+
 BOOST_FIXTURE_TEST_CASE(a_job_that_makes_way_for_another_checkpoints_and_is_queued_again, Files) {
   NEEDS_SLURM();
   const auto answer = submitted(training, "--ranks 2 --partition spare");
@@ -263,7 +303,7 @@ BOOST_FIXTURE_TEST_CASE(a_job_that_makes_way_for_another_checkpoints_and_is_queu
 
 BOOST_FIXTURE_TEST_CASE(a_job_is_not_queued_again_without_end_and_its_exit_codes_are_passed_on, Files) {
   NEEDS_SLURM();
-  write_file_atomically(folder / "lab.toml", fmt::format("include = \"{}\"\nsignal_s = 60\nmax_restarts = 0\n", source("slurm/machines/base.toml")));
+  write_machine("max_restarts = 0\n");
   const auto answer = submitted(training);
   const std::string job = answer.at("job").get<std::string>() + "_1";
   BOOST_TEST_REQUIRE(comes_true([&] { return has_checkpoint(); }), log(answer));
