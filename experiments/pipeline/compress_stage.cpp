@@ -11,6 +11,7 @@
 #include "experiments/pipeline/hidden_units.hpp"
 #include "experiments/pipeline/layer_groups.hpp"
 #include "experiments/pipeline/layer_tasks.hpp"
+#include "experiments/pipeline/rank_speeds.hpp"
 #include "experiments/pipeline/search_store.hpp"
 #include "framework/base/progress.hpp"
 
@@ -70,11 +71,12 @@ class StageRunner {
 
   StageOutcome run() {
     const auto groups = groups_of_layers(input_.spec, planned_, communicator_.size());
+    const auto speeds = input_.speeds.empty() ? rank_speeds(communicator_) : input_.speeds;
     std::vector<LayerTasks> tasks;
     for (const auto& group : groups) {
       std::vector<const PlannedLayer*> layers;
       for (const auto at : group.layers) layers.push_back(&planned_[at]);
-      tasks.emplace_back(layers, communicator_.size());
+      tasks.emplace_back(layers, speeds);
     }
     // Small groups, one for each site: the backward passes are done once for all of them.
     auto of_all = is_sequential() ? gradient_moments_of(groups, tasks) : GradientMomentsByLayer();

@@ -21,6 +21,7 @@ struct StageInput {
   const std::vector<std::int32_t>& calibration_ids;  ///< empty where there is no calibration
   const StatisticsCache* cache = nullptr;  ///< for statistics of the model as it is before this stage; null: none
   std::filesystem::path search_folder;     ///< keeps permutation searches over a kill; empty: not kept
+  std::vector<double> speeds = {};         ///< of the ranks; empty: measured
 };
 
 /// What became of a stage's layers, in the plan's sequence, and which tensors beside them moved (biases of hidden units
@@ -31,7 +32,7 @@ struct StageOutcome {
 };
 
 /// Statistics, permutation search and decomposition of a stage's layers, group of blocks after group of blocks; each
-/// layer on the rank that owns it (partitioned by estimated cost), further starts of its permutation search on others
+/// layer on the rank that owns it (partitioned by estimated cost and the ranks' speeds), further starts of its permutation search on others
 /// too, or, above parallel.distribute_above, on all ranks together; the results on all ranks and in the student. All but
 /// times is bit-equal for any number of ranks, but for what all ranks decompose together. Collective.
 /// @throws CollectiveError as Decomposer::decompose

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "framework/comm/work_partition.hpp"
+
 namespace kronlab::experiments {
 namespace {
 
@@ -18,7 +20,11 @@ std::vector<double> costs_of(const std::vector<const PlannedLayer*>& layers) {
 
 }  // namespace
 
-LayerTasks::LayerTasks(const std::vector<const PlannedLayer*>& layers, int num_ranks) : partition_(costs_of(layers), num_ranks) {
+LayerTasks::LayerTasks(const std::vector<const PlannedLayer*>& layers, int num_ranks)
+    : LayerTasks(layers, std::vector<double>(static_cast<std::size_t>(num_ranks), 1.0)) {}
+
+LayerTasks::LayerTasks(const std::vector<const PlannedLayer*>& layers, const std::vector<double>& speeds)
+    : owners_(comm::partition_by_speed(costs_of(layers), speeds)) {
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     first_task_.push_back(static_cast<Index>(tasks_.size()));
     for (Index start = 0; start < layers[layer]->num_starts; ++start) tasks_.push_back({layer, start});

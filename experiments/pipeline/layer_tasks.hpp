@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "experiments/pipeline/compression_plan.hpp"
-#include "framework/comm/communicator.hpp"
 
 namespace kronlab::experiments {
 
@@ -13,22 +12,24 @@ struct LayerTask {
   Index start = 0;
 };
 
-/// Which rank does what for some layers, by estimated cost: the same on every rank.
+/// Which rank does what for some layers, by estimated cost and speed: the same on every rank.
 class LayerTasks {
  public:
   LayerTasks(const std::vector<const PlannedLayer*>& layers, int num_ranks);
+  /// On ranks of these speeds, as rank_speeds() measures them.
+  LayerTasks(const std::vector<const PlannedLayer*>& layers, const std::vector<double>& speeds);
 
   /// The rank that decomposes a layer.
-  int owner(std::size_t layer) const { return partition_.owner(first_task_[layer]); }
+  int owner(std::size_t layer) const { return rank_of(static_cast<std::size_t>(first_task_[layer])); }
   /// All ranks that do something for a layer, the owner first.
   std::vector<int> ranks_of(std::size_t layer) const;
   const std::vector<LayerTask>& all() const { return tasks_; }
-  int rank_of(std::size_t task) const { return partition_.owner(static_cast<Index>(task)); }
+  int rank_of(std::size_t task) const { return owners_[task]; }
 
  private:
   std::vector<Index> first_task_;  ///< by layer
   std::vector<LayerTask> tasks_;   ///< layer after layer, start after start
-  comm::WorkPartition partition_;
+  std::vector<int> owners_;        ///< by task
 };
 
 }  // namespace kronlab::experiments

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "framework/comm/machine.hpp"
+#include "framework/comm/work_partition.hpp"
 #include "tests/support/message_of.hpp"
 
 namespace kronlab::comm {
@@ -65,6 +66,27 @@ BOOST_AUTO_TEST_CASE(more_ranks_than_items_no_items_and_no_costs_are_fine) {
   const double nothing[] = {0, 0};
   BOOST_TEST(WorkPartition(nothing, 2).imbalance() == 1.0);
   BOOST_CHECK_THROW(WorkPartition(costs, 0), ContractError);
+}
+
+BOOST_AUTO_TEST_CASE(the_last_rank_is_done_earlier_than_longest_first_alone_would_have_it) {
+  const double costs[] = {7, 7, 6, 6, 5, 5, 4, 4, 4};  // longest first: 15 of 48 on 4 ranks
+  BOOST_TEST(WorkPartition(costs, 4).imbalance() == 1.0);
+  const double two[] = {3, 3, 2, 2, 2};  // longest first: 7
+  BOOST_TEST(WorkPartition(two, 2).imbalance() == 1.0);
+  BOOST_TEST(owners(two, 2)[0] == owners(two, 2)[1]);
+}
+
+BOOST_AUTO_TEST_CASE(ranks_get_work_by_their_speed) {
+  const double costs[] = {4, 4, 4, 4, 4, 4};
+  const double equal[] = {1, 1, 1}, uneven[] = {1, 0.5, 1.5};
+  BOOST_TEST(partition_by_speed(costs, equal) == owners(costs, 3), boost::test_tools::per_element());
+  std::vector<int> counts(3);
+  for (const int rank : partition_by_speed(costs, uneven)) ++counts[static_cast<std::size_t>(rank)];
+  BOOST_TEST(counts == (std::vector<int>{2, 1, 3}), boost::test_tools::per_element());
+  BOOST_TEST(partition_by_speed({}, uneven).empty());
+  BOOST_CHECK_THROW(partition_by_speed(costs, {}), ContractError);
+  const double standing[] = {1, 0};
+  BOOST_CHECK_THROW(partition_by_speed(costs, standing), ContractError);
 }
 
 BOOST_AUTO_TEST_CASE(threads_are_those_asked_for_or_the_cores_of_the_rank) {
