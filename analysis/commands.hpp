@@ -11,6 +11,7 @@ using Action = std::function<void()>;
 // Each adds one subcommand to `app`; the action that the user chose is put into `chosen`.
 void add_index_command(CLI::App& app, Action& chosen);
 void add_list_command(CLI::App& app, Action& chosen);
+void add_status_command(CLI::App& app, Action& chosen);
 void add_log_command(CLI::App& app, Action& chosen);
 void add_tail_command(CLI::App& app, Action& chosen);
 void add_compare_command(CLI::App& app, Action& chosen);

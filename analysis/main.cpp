@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   analysis::Action chosen;
   analysis::add_index_command(app, chosen);
   analysis::add_list_command(app, chosen);
+  analysis::add_status_command(app, chosen);
   analysis::add_show_command(app, chosen);
   analysis::add_log_command(app, chosen);
   analysis::add_tail_command(app, chosen);

@@ -89,9 +89,6 @@ std::vector<Column> metric_columns(const ColumnSpec& spec, const Measured& measu
 std::vector<ColumnSpec> default_columns(const Measured& measured, const TableSpec& spec, bool has_groups) {
   std::vector<std::string> shows = {"label", "state"};
   if (has_groups) shows.push_back("runs");
-  for (const auto& path : measured.varied) {
-    if (path != "experiment.seed" || spec.rows != RowsBy::configuration) shows.push_back("varied." + path);
-  }
   for (const char* show : {"size/parameters", "size/stored_bytes", "eval/perplexity", "relative_error", "weighted_error", "seconds"}) {
     shows.emplace_back(show);
   }
@@ -102,6 +99,10 @@ std::vector<ColumnSpec> default_columns(const Measured& measured, const TableSpe
     }
   }
   shows.insert(shows.end(), metrics.begin(), metrics.end());
+  // Last: labels tell rows apart, and a value may be a whole table.
+  for (const auto& path : measured.varied) {
+    if (path != "experiment.seed" || spec.rows != RowsBy::configuration) shows.push_back("varied." + path);
+  }
   std::vector<ColumnSpec> columns(shows.size());
   for (std::size_t i = 0; i < shows.size(); ++i) columns[i].show = shows[i];
   return columns;

@@ -144,20 +144,6 @@ bool remove_stale(const fs::path& path, const Holder& stale) {
 
 }  // namespace
 
-bool slurm_job_is_gone(const std::string& job) {
-  for (const unsigned char c : job) {
-    if (!std::isdigit(c) && c != '_') return false;
-  }
-  const std::string command = "squeue --noheader --format=%T --jobs=" + job + " 2>&1";
-  std::FILE* pipe = ::popen(command.c_str(), "r");
-  if (!pipe) return false;
-  std::string said;
-  for (char line[256]; std::fgets(line, sizeof line, pipe);) said += line;
-  const int status = ::pclose(pipe);
-  // Slurm forgets old jobs: then it is an error that says so.
-  return (status == 0 && said.empty()) || said.find("Invalid job id") != std::string::npos;
-}
-
 struct Claim::State {
   fs::path path, own;  ///< own: the other name of the same file
   Holder holder;

@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-namespace kronlab::storage {
+#include "framework/storage/slurm.hpp"
 
-/// Whether a job of the scheduler has ended: `squeue` knows it no more. Where squeue cannot be asked, it has not.
-bool slurm_job_is_gone(const std::string& job);
+namespace kronlab::storage {
 
 struct ClaimOptions {
   double heartbeat_s = 10.0;

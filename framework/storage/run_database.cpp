@@ -273,16 +273,6 @@ std::string process_for_people(const std::string& process) {
   return fmt::format("{} process {}", host, pid);
 }
 
-std::string slurm_job() {
-  const char* job = std::getenv("SLURM_JOB_ID");
-  return job ? job : "";
-}
-
-Index slurm_restart() {
-  const char* count = std::getenv("SLURM_RESTART_COUNT");
-  return count ? std::atoi(count) : 0;
-}
-
 ProcessState process_state(const std::string& process) {
   if (process.empty()) return ProcessState::gone;
   std::istringstream parts(process);

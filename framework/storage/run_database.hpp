@@ -65,11 +65,6 @@ int checked_schema_version(SQLite::Database& database, const std::filesystem::pa
 std::string this_process();
 /// Such a text for people: "HOST process PID".
 std::string process_for_people(const std::string& process);
-/// The Slurm job that it belongs to; empty without one.
-std::string slurm_job();
-/// How often Slurm has started this job before: it grows with every requeue, so that an incarnation can be told from those
-/// that it replaces, which may still run where a node lost its connection only.
-Index slurm_restart();
 /// Whether a process named by `this_process()` still runs, as far as this host knows; no name at all is gone.
 enum class ProcessState { alive, gone, elsewhere };
 ProcessState process_state(const std::string& process);

@@ -16,6 +16,7 @@
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/storage/run_database.hpp"
+#include "framework/storage/slurm.hpp"
 
 namespace kronlab::storage {
 namespace {
@@ -260,7 +261,7 @@ RunStore::~RunStore() {
   try {
     state_->commit_patiently([&] { execute(state_->database, "UPDATE run SET writer = ''"); });
   } catch (const std::exception& error) {
-    log_warning(fmt::format("{} records of run {} are lost: {}", state_->num_kept(), state_->id, error.what()));
+    if (state_->num_kept() > 0) log_warning(fmt::format("{} records of run {} are lost: {}", state_->num_kept(), state_->id, error.what()));
   }
 }
 

@@ -129,7 +129,8 @@ BOOST_AUTO_TEST_CASE(csv_has_every_digit_and_as_many_cells_in_each_row) {
   BOOST_TEST(csv.exit_code == 0);
   BOOST_TEST(csv.has("31.123456789012344"));
   BOOST_TEST(csv.has("\"a \"\"quoted\"\", label\""));
-  BOOST_TEST(csv.out.starts_with("run ids,label,state,stage.0.decompose.num_terms,"));
+  BOOST_TEST(csv.out.starts_with("run ids,label,state,"));
+  BOOST_TEST(csv.has(",stage.0.decompose.num_terms\n"));
   BOOST_TEST(csv.has(id + ","));
   const Output markdown = store.report("table --format markdown");
   BOOST_TEST(markdown.out.starts_with("| label"));
