@@ -152,7 +152,8 @@ void print_parts(const ScaleEstimate& estimate) {
   TextTable table{{{"part", left}, {"stage", right}, {"time", right}, {"memory per rank", right}, {"moved by MPI", right}, {"read from files", right}}, {}};
   const auto row = [&](const std::string& name, Index stage, const auto& of) {
     const auto [seconds, memory, moved, read] = of;
-    table.rows.push_back({name, stage < 0 ? "" : std::to_string(stage), format_duration(seconds), format_bytes(memory), format_bytes(moved), format_bytes(read)});
+    table.rows.push_back({name, stage < 0 ? "" : std::to_string(stage), format_duration(seconds), format_bytes(memory), format_bytes(moved),
+                          format_bytes(read)});
   };
   for (const auto& part : estimate.parts) row(part.name, part.stage, std::tuple(part.seconds, part.memory_bytes, part.moved_bytes, part.read_bytes));
   row("all", -1, std::tuple(estimate.seconds(), estimate.memory_bytes(), estimate.moved_bytes(), estimate.read_bytes()));
@@ -234,7 +235,9 @@ int check(const comm::Communicator& world, const CheckArguments& arguments) {
       }
     }
     if (arguments.as_json) {
-      fmt::print("{}\n", json{{"file", arguments.sweep.file}, {"store", arguments.store}, {"ranks", resources.ranks}, {"threads", resources.threads}, {"machine", text_or_null(resources.rates.origin)}, {"runs", all}}.dump(2));
+      const json whole = {{"file", arguments.sweep.file},     {"store", arguments.store}, {"ranks", resources.ranks}, {"threads", resources.threads},
+                          {"machine", text_or_null(resources.rates.origin)}, {"runs", all}};
+      fmt::print("{}\n", whole.dump(2));
     } else {
       fmt::print("{}: {}\n", arguments.sweep.file, total.text());
     }

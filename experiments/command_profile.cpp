@@ -29,7 +29,8 @@ int profile(const comm::Communicator& world, const ProfileArguments& arguments) 
     if (arguments.out.empty()) {
       fmt::print("{}", config::to_toml(rates.to_value()));
     } else {
-      const std::string words = fmt::format("# [rates] by `kronlab profile` with {} rank(s) of {} thread(s) on {}\n", world.size(), arguments.threads, comm::host_name());
+      const std::string words =
+          fmt::format("# [rates] by `kronlab profile` with {} rank(s) of {} thread(s) on {}\n", world.size(), arguments.threads, comm::host_name());
       write_file_atomically(arguments.out, words + config::to_toml(merged(arguments.out, rates)));
     }
   });

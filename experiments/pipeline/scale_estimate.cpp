@@ -123,7 +123,8 @@ class Estimator {
       p.moved_bytes += moved_by_sum(2 * 8 * windows, num_ranks_);
       p.seconds += 2 * rounds() * latency();
       if (stage == -1 && batches < num_ranks_) {
-        limit(fmt::format("evaluation on {}: {:.0f} batches of windows, so {:.0f} of {} ranks are idle", evaluation.name, batches, num_ranks_ - batches, num_ranks_));
+        limit(fmt::format("evaluation on {}: {:.0f} batches of windows, so {:.0f} of {} ranks are idle", evaluation.name, batches, num_ranks_ - batches,
+                          num_ranks_));
       }
     }
   }
@@ -171,7 +172,8 @@ class Estimator {
         last_block = std::max(last_block, layer.block);
         if (calibration.sequential && layer.block >= 0) passes[layer.block] += 1;
         const double bytes = 8 * static_cast<double>(layer.cols * layer.cols);
-        const double products = own_windows * (gram_gflop(window, layer.cols) + (streams > 1 ? 2e-9 * static_cast<double>(window * layer.cols * layer.cols) : 0.0));
+        const double with_reference = streams > 1 ? 2e-9 * static_cast<double>(window * layer.cols * layer.cols) : 0.0;
+        const double products = own_windows * (gram_gflop(window, layer.cols) + with_reference);
         p.seconds += on_cores(products / rates_.gemm_fp64_gflops) + memory(own_windows * streams * 5 * bytes);
         const double received = summed_into(layer.is_distributed ? 0 : tasks[g].owner(i), bytes, windows);
         const double further = static_cast<double>(needing(groups[g], tasks[g], layers, layer, num_ranks_) - 1) * bytes;
@@ -245,7 +247,8 @@ class Estimator {
     }
     if (calibration.sequential) p.seconds += on_cores(pass(first));
     if (!calibration.sequential && groups.size() > 1) {
-      limit(fmt::format("loss gradients of stage {}: {} passes over their text, one for each group of layers whose moments fit memory_mb", stage, groups.size()));
+      limit(fmt::format("loss gradients of stage {}: {} passes over their text, one for each group of layers whose moments fit memory_mb", stage,
+                        groups.size()));
     }
   }
 
@@ -337,12 +340,14 @@ class Estimator {
     const TokenCost cost(spec_, plan_, static_cast<Index>(stage), options.window, rates_);
     auto& p = part("distillation", static_cast<Index>(stage), memory_.stages[stage].training);
     double token = cost.all_blocks() + cost.logits() + 1e-9 * vocabulary / rates_.loss_glogits_s + cost.backward(first_block, learning);
-    if (options.recompute == model::Recompute::blocks) token += cost.all_blocks() * static_cast<double>(plan_.config.num_blocks - first_block - 1) / static_cast<double>(plan_.config.num_blocks);
+    const auto num_blocks = static_cast<double>(plan_.config.num_blocks);
+    if (options.recompute == model::Recompute::blocks) token += cost.all_blocks() * (num_blocks - static_cast<double>(first_block) - 1) / num_blocks;
     if (distill.losses.needs_teacher()) token += teacher_token(distill, stage);
     double step = on_cores(own * micro_batch * token);
     // gradients are set to zero and added; the optimizer moves 28 bytes a parameter of its own; the values that it changed are converted or copied
     const double own_share = options.shard_optimizer ? 1.0 / num_ranks_ : 1.0;
-    step += memory((own * number + std::max(own - 1, 0.0) * 3 * number) * learned + 32 * own_share * learned + (spec_.precision == model::Precision::bf16 ? 6 * learned : 0));
+    const double conversion = spec_.precision == model::Precision::bf16 ? 6 : 0;
+    step += memory(((own + 3 * std::max(own - 1, 0.0)) * number + 32 * own_share + conversion) * learned);
     step += exchange(p, number * learned, options, steps);
     p.seconds = steps * step + validation(distill, cost, steps);
     checkpoint(p, learned * number, distill, steps);

@@ -33,7 +33,8 @@ struct ScaleEstimate {
 /// by part, at the rates of a machine. Nothing that a store may know already is left out. `model_bytes`: of the files with
 /// the weights; 0 where they are not there: 2 bytes a parameter. A text whose file is not there has 300,000 tokens.
 ///
-/// Pieces of gradients are taken as equal, which those of models of a few blocks are not. Not in it: tokenising texts, writing the record, and waiting for a rank that others slow down.
+/// Pieces of gradients are taken as equal, which those of models of a few blocks are not. Not in it: tokenising texts, writing
+/// the record, and waiting for a rank that others slow down.
 ScaleEstimate estimate_scale(const ExperimentSpec& spec, const CompressionPlan& plan, double model_bytes, const MachineRates& rates, int num_ranks,
                              int threads);
 

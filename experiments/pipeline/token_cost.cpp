@@ -15,10 +15,14 @@ double kronecker_macs(const PlannedLayer& layer, const decompositions::GroupingP
 
 }  // namespace
 
-double TokenCost::Product::seconds(const TokenCost& of) const { return 2e-9 * macs / of.rates_.gemm_gflops(of.is_bf16_, rows, cols); }
+double TokenCost::Product::seconds(const TokenCost& of) const {
+  const double rate = of.precision_ == model::Precision::fp64 ? of.rates_.gemm_fp64_gflops
+                                                              : of.rates_.gemm_gflops(of.precision_ == model::Precision::bf16, rows, cols);
+  return 2e-9 * macs / rate;
+}
 
 TokenCost::TokenCost(const model::ModelConfig& config, model::Precision precision, Index length, const MachineRates& rates)
-    : config_(config), is_bf16_(precision == model::Precision::bf16), length_(length), rates_(rates) {
+    : config_(config), precision_(precision), length_(length), rates_(rates) {
   head_name_ = config.tied_head ? model::embedding_name(config) : "lm_head";
   for (const auto& shape : model::linear_layers(config)) {
     const auto rows = static_cast<double>(shape.rows), cols = static_cast<double>(shape.cols);
@@ -56,7 +60,8 @@ double TokenCost::attention() const {
 
 /// Two norms, positions or biases of attention, the activation function, and reading the stream for two residual sums.
 double TokenCost::elementwise() const {
-  const double number = is_bf16_ ? 2 : 4, stream = 4, width = static_cast<double>(config_.width), ffn = static_cast<double>(config_.ffn_width);
+  const double number = static_cast<double>(size_of(model::activation_type(precision_))), stream = static_cast<double>(size_of(model::stream_type(precision_)));
+  const double width = static_cast<double>(config_.width), ffn = static_cast<double>(config_.ffn_width);
   const double query = static_cast<double>(config_.num_heads * config_.head_dim), key = static_cast<double>(config_.num_kv_heads * config_.head_dim);
   const bool is_llama = config_.architecture == model::Architecture::llama;
   const double norms = 2 * (stream + number) * width, sums = 2 * stream * width;

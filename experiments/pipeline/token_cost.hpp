@@ -43,7 +43,7 @@ class TokenCost {
   double elementwise() const;
 
   model::ModelConfig config_;
-  bool is_bf16_ = false;
+  model::Precision precision_;
   Index length_ = 0;
   const MachineRates& rates_;
   std::map<std::string, Layer> layers_;  ///< of the blocks

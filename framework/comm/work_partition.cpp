@@ -168,7 +168,8 @@ WorkPartition::WorkPartition(std::span<const double> costs, int size) {
 }
 
 std::vector<int> partition_by_speed(std::span<const double> costs, std::span<const double> speeds) {
-  KRONLAB_EXPECTS(!speeds.empty() && std::ranges::min(speeds) > 0, "{} ranks with speeds from {}", speeds.size(), speeds.empty() ? 0.0 : std::ranges::min(speeds));
+  KRONLAB_EXPECTS(!speeds.empty(), "no ranks");
+  KRONLAB_EXPECTS(std::ranges::min(speeds) > 0, "speeds of ranks from {}, expected above 0", std::ranges::min(speeds));
   return best_packing(costs, speeds).owners;
 }
 

@@ -79,7 +79,8 @@ std::map<std::string, double> recorded_seconds(const std::string& run_folder) {
     if (metric.name == "distill/seconds") seconds["distillation"] += metric.value;
   }
   for (const auto& metric : run.metrics()) {
-    if (metric.name == "eval/tokens_per_second") seconds["evaluation"] += tokens[fmt::format("{} {} {}", metric.stage, metric.step, metric.dataset)] / metric.value;
+    if (metric.name != "eval/tokens_per_second") continue;
+    seconds["evaluation"] += tokens[fmt::format("{} {} {}", metric.stage, metric.step, metric.dataset)] / metric.value;
   }
   return seconds;
 }
@@ -123,9 +124,10 @@ int compare(const comm::Communicator& world, const std::string& model, const std
     std::printf("%d rank(s) of %d thread(s), %s, %d blocks\n%-36s %14s %14s %6s\n", world.size(), threads, precision.c_str(), num_blocks, "", "predicted",
                 "measured", "ratio");
     print_row("time, whole run", estimate.seconds(), seconds, "s");
-    for (const auto& [part, measured] : recorded_seconds(summary.folder)) print_row(("time, " + part).c_str(), predicted_seconds(estimate, part), measured, "s");
+    const auto recorded = recorded_seconds(summary.folder);
+    for (const auto& [part, measured] : recorded) print_row(("time, " + part).c_str(), predicted_seconds(estimate, part), measured, "s");
     double rest = seconds, rest_predicted = estimate.seconds();
-    for (const auto& [part, measured] : recorded_seconds(summary.folder)) rest -= measured, rest_predicted -= predicted_seconds(estimate, part);
+    for (const auto& [part, measured] : recorded) rest -= measured, rest_predicted -= predicted_seconds(estimate, part);
     print_row("time, the rest", rest_predicted, rest, "s");
     print_row("processor time of a rank", estimate.seconds() * threads, processor, "s");
     double load = 0;

@@ -81,7 +81,9 @@ bool is_ruled_out(const Kinds& kinds, int num_ranks, double capacity, const std:
   };
   double heaviest = 0;
   std::vector<double> pack;
-  for_packs(kinds, capacity, pack, [&](const std::vector<double>& counts) { heaviest = std::max(heaviest, weight_of([&](std::size_t i) { return counts[i]; })); });
+  for_packs(kinds, capacity, pack, [&](const std::vector<double>& counts) {
+    heaviest = std::max(heaviest, weight_of([&](std::size_t i) { return counts[i]; }));
+  });
   return weight_of([&](std::size_t i) { return kinds[i].second; }) > heaviest * num_ranks * (1 + 1e-9);
 }
 
@@ -143,7 +145,8 @@ BOOST_AUTO_TEST_CASE(layers_of_real_models_are_spread_within_5_percent_of_the_be
       }
     }
   }
-  BOOST_TEST_MESSAGE("the largest load is at most " << worst << " of the best; in " << num_simple << " of " << 9 * 505 << " cases of the mean or the longest layer");
+  BOOST_TEST_MESSAGE("the largest load is at most " << worst << " of the best; in " << num_simple << " of " << 9 * 505
+                                                    << " cases of the mean or the longest layer");
   BOOST_TEST(num_simple > 9 * 505 / 2);
 }
 

@@ -23,7 +23,8 @@ struct Files {
 
   Files() {
     kronlab::testing::write_tiny_model(folder.path() / "model", kronlab::testing::tiny_llama_config());
-    write_file_atomically(folder / "e.toml", "[experiment]\nname = \"e\"\n[model]\npath = \"model\"\n[[evaluate]]\ndataset = { path = \"e.txt\" }\nprotocol = { window = 32 }\n"
+    write_file_atomically(folder / "e.toml", "[experiment]\nname = \"e\"\n[model]\npath = \"model\"\n[[evaluate]]\n"
+                                             "dataset = { path = \"e.txt\" }\nprotocol = { window = 32 }\n"
                                              "[[stage]]\nlayers = [\"layers.1.mlp.*\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n");
     write_file_atomically(folder / "e.txt", kronlab::testing::nonsense(400, 2));
   }
@@ -35,7 +36,8 @@ BOOST_AUTO_TEST_SUITE(profile)
 
 BOOST_FIXTURE_TEST_CASE(rates_of_two_ranks_are_written_beside_what_the_file_had_and_are_used, Files) {
   write_file_atomically(machine, "[slurm]\npartition = \"big\"\n[rates]\nnetwork_gb_s = 1e-3\n");
-  const auto measured = run_program("mpirun --oversubscribe --bind-to none -n 2 " + program_path("bin/kronlab") + " profile --out " + machine + " --scratch " + folder.path().string());
+  const std::string profile = program_path("bin/kronlab") + " profile --out " + machine + " --scratch " + folder.path().string();
+  const auto measured = run_program("mpirun --oversubscribe --bind-to none -n 2 " + profile);
   BOOST_TEST_REQUIRE(measured.exit_code == 0, measured.err);
   BOOST_TEST(contains(read_text_file(machine), "partition = \"big\""));
   const auto rates = MachineRates::read(machine);
@@ -46,7 +48,8 @@ BOOST_FIXTURE_TEST_CASE(rates_of_two_ranks_are_written_beside_what_the_file_had_
   BOOST_TEST(rates.gemm_fp64_gflops < 2 * rates.gemm_fp32_gflops);
   BOOST_TEST(rates.decompose_gmacs.at("svd") > 0);
   BOOST_TEST(rates.search_gmacs.at("portfolio") > 0);
-  BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()) == 4);  // nothing is left of what it wrote
+  const std::filesystem::directory_iterator left(folder.path()), end;
+  BOOST_TEST(std::distance(left, end) == 4);  // nothing of what it wrote besides
   const auto words = run_program(check + " --machine " + machine);
   BOOST_TEST_REQUIRE(words.exit_code == 0, words.err);
   BOOST_TEST(contains(words.out, "at the rates of '" + machine + "'"), words.out);
