@@ -186,7 +186,7 @@ BOOST_FIXTURE_TEST_CASE(what_cannot_fit_is_refused, Files) {
       {"--time 03:00:00", "--time (or `time` of the machine file) is 03:00:00, but partition 'main' allows 02:00:00"},
       {"--partition nowhere", "no partition 'nowhere'"},
       {"--ranks two", "--ranks: ranks: expected an integer"},
-      {"--machine nowhere", "there is no machine file"},
+      {"--machine exmple", "(did you mean 'example'?): write it"},
       {"--set model.path=nowhere", "nowhere"}};
   for (const auto& [options, message] : refused) {
     const auto output = submit(sweep, options);
@@ -290,15 +290,20 @@ BOOST_FIXTURE_TEST_CASE(a_job_whose_node_dies_goes_on_elsewhere_and_comes_to_the
 
 BOOST_FIXTURE_TEST_CASE(a_job_that_makes_way_for_another_checkpoints_and_is_queued_again, Files) {
   NEEDS_SLURM();
-  const auto answer = submitted(training, "--ranks 2 --partition spare");
-  BOOST_TEST_REQUIRE(comes_true([&] { return has_checkpoint(); }), log(answer));
-  const auto urgent = Lab::get().shell("sbatch --parsable --partition=urgent --ntasks=2 --mem=100 --output=/dev/null --wrap=true");
-  BOOST_TEST_REQUIRE(urgent.exit_code == 0, urgent.err);
-  BOOST_TEST_REQUIRE(comes_true([&] { return state_of(answer.at("job").get<std::string>() + "_1") == "PENDING\n"; }), squeue("") + log(answer));
-  BOOST_TEST(contains(log(answer), "stopped after a checkpoint and queued again"), log(answer));
-  BOOST_TEST((runs().at(0).status.state == storage::RunState::interrupted));
-  BOOST_TEST_REQUIRE(Lab::get().shell("scancel --user=root").exit_code == 0);
-  BOOST_TEST_REQUIRE(comes_true(is_queue_empty), squeue(""));
+  // With a GraceTime only the ranks are told, and the script queues the task again; without, all are, the ranks twice, and Slurm does.
+  for (const auto& [partition, told] : {std::pair{"spare", "stopped after a checkpoint and queued again"}, {"short", "Slurm ends the job (SIGTERM)"}}) {
+    store = folder / partition;
+    const auto answer = submitted(training, fmt::format("--ranks 2 --time 5 --partition {}", partition));
+    BOOST_TEST_REQUIRE(comes_true([&] { return has_checkpoint(); }), log(answer));
+    const auto urgent = Lab::get().shell("sbatch --parsable --partition=urgent --ntasks=2 --mem=100 --output=/dev/null --wrap=true");
+    BOOST_TEST_REQUIRE(urgent.exit_code == 0, urgent.err);
+    const std::string job = answer.at("job").get<std::string>() + "_1";
+    BOOST_TEST_REQUIRE(comes_true([&] { return state_of(job) == "PENDING\n"; }), squeue("") + log(answer));
+    BOOST_TEST(contains(log(answer), told), log(answer));
+    BOOST_TEST((runs().at(0).status.state == storage::RunState::interrupted), log(answer));
+    BOOST_TEST_REQUIRE(Lab::get().shell("scancel --user=root").exit_code == 0);
+    BOOST_TEST_REQUIRE(comes_true(is_queue_empty), squeue(""));
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(a_job_is_not_queued_again_without_end_and_its_exit_codes_are_passed_on, Files) {
