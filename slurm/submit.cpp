@@ -9,6 +9,7 @@
 
 #include "framework/base/error.hpp"
 #include "framework/base/hash.hpp"
+#include "framework/base/nearest.hpp"
 #include "framework/config/read_toml_file.hpp"
 #include "slurm/command.hpp"
 #include "slurm/environment.hpp"
@@ -29,8 +30,13 @@ std::string machine_path(const SubmitArguments& arguments) {
                                   arguments.machine));
   }
   const fs::path path = fs::path(arguments.machines) / (arguments.machine + ".toml");
-  if (!fs::exists(path))
-    throw ConfigError(fmt::format("there is no machine file '{}': write it (include = \"base.toml\"), or choose another --machine", path.string()));
+  if (!fs::exists(path)) {
+    std::vector<std::string> names;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(arguments.machines, none)) names.push_back(entry.path().stem().string());
+    throw ConfigError(fmt::format("there is no machine file '{}'{}: write it (include = \"base.toml\"), or choose another --machine", path.string(),
+                                  did_you_mean(arguments.machine, names)));
+  }
   return path.string();
 }
 
