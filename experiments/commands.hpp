@@ -51,6 +51,9 @@ struct RunArguments {
   SweepArguments sweep;
   std::string store;
   std::vector<std::string> command_line;
+  std::vector<std::string> environment;  ///< "NAME=VALUE", before MPI began
+  int jobs = 1;                          ///< processes that share the sweep
+  bool may_oversubscribe = false;        ///< more threads of jobs than cores are meant
   std::vector<std::string> cells;  ///< only these runs; empty: all
   int threads = 1;
   Index max_failures = 3;

@@ -1,5 +1,6 @@
 // The `kronlab` driver: puts the parts together and hands over to a command.
 #include <omp.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -65,6 +66,7 @@ CLI::App* add_run(CLI::App& app, RunArguments& a, const char* name, const char* 
   command->add_option("--store", a.store, "folder of the record")->capture_default_str();
   auto* json = command->add_flag("--json", a.as_json, "one JSON object on standard output: runs with state, cell, folder and results");
   command->add_flag("--quiet", a.is_quiet, "only errors and one line with the result; the runs' logs have all")->excludes(json);
+  command->add_option("--jobs", a.jobs, "this many processes share the runs and this machine's cores; without mpirun")->check(CLI::PositiveNumber)->capture_default_str();
   command->add_option("--cells", a.cells, "only the runs of these cells (between commas), as `kronlab check` names them")->delimiter(',');
   command->add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
   return command;
@@ -135,8 +137,9 @@ CLI::App* add_generate(CLI::App& app, GenerateArguments& a) {
   return command;
 }
 
-int drive(const comm::Communicator& world, int argc, char** argv) {
+int drive(const comm::Communicator& world, int argc, char** argv, const std::vector<std::string>& environment) {
   Arguments a;
+  a.run.environment = a.train.environment = environment;
   a.check.store = a.run.store = a.train.store = a.export_model.store = a.generate.store = default_store();
   a.train.must_train = true;
   a.profile.scratch = std::filesystem::temp_directory_path().string();
@@ -170,6 +173,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
   a.run.threads = a.train.threads = a.profile.threads = comm::threads_per_rank(
       world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
   omp_set_num_threads(a.run.threads);
+  a.run.may_oversubscribe = a.train.may_oversubscribe = a.oversubscribe;
   for (const auto& [command, action] : commands) {
     if (command->parsed()) return action();
   }
@@ -179,5 +183,7 @@ int drive(const comm::Communicator& world, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return comm::run(argc, argv, [&](const comm::Communicator& world) { return drive(world, argc, argv); });
+  std::vector<std::string> environment;  // before MPI adds its own
+  for (char** entry = environ; *entry; ++entry) environment.emplace_back(*entry);
+  return comm::run(argc, argv, [&](const comm::Communicator& world) { return drive(world, argc, argv, environment); });
 }

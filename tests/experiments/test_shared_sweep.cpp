@@ -1,6 +1,7 @@
 // Several processes on one sweep, killed at random and started again: every cell is done once and none is lost.
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "framework/base/hash.hpp"
@@ -87,6 +88,53 @@ BOOST_AUTO_TEST_CASE(a_cell_that_another_process_holds_is_left_to_it) {
   BOOST_TEST(storage::indexed_runs(sweep.store).size() == 1u);
   const auto json = run_program(sweep.command() + " --json");
   BOOST_TEST(json.out.find("\"state\": \"held\"") != std::string::npos, json.out);
+}
+
+BOOST_AUTO_TEST_CASE(jobs_of_one_command_share_a_sweep) {
+  const Sweep sweep(6);
+  const auto output = run_program(sweep.command() + " --jobs 3");
+  BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
+  BOOST_TEST(output.out.find("6 of 6 run(s) done (0 before)") != std::string::npos, output.out);
+  for (const char* words : {"[1] ", "[2] ", "[3] ", "3 jobs on 6 run(s)"}) BOOST_TEST(output.err.find(words) != std::string::npos, output.err);
+  for (const char* label : {"seed=0", "seed=5"}) BOOST_TEST(output.out.find(label) != std::string::npos, output.out);
+  const auto runs = storage::indexed_runs(sweep.store);
+  BOOST_TEST(runs.size() == 6u);
+  const auto again = run_program(sweep.command() + " --jobs 2 --json");
+  BOOST_TEST(again.exit_code == 0);
+  const auto answer = nlohmann::json::parse(again.out);
+  BOOST_TEST(answer.at("runs").size() == 6u);
+  for (const auto& run : answer.at("runs")) BOOST_TEST(run.at("done_before") == true);
+
+  const auto ranks = run_program("mpirun --oversubscribe --bind-to none -n 2 " + sweep.command() + " --jobs 2");
+  BOOST_TEST(ranks.exit_code == 2);
+  BOOST_TEST(ranks.err.find("--jobs 2: this is one of 2 ranks") != std::string::npos, ranks.err);
+  const auto launched = run_program("mpirun -n 1 " + sweep.command() + " --jobs 2");
+  BOOST_TEST(launched.err.find("expected to be started without mpirun or srun") != std::string::npos, launched.err);
+  const auto many = run_program(sweep.command() + " --jobs 2", "OMP_NUM_THREADS=1000");
+  BOOST_TEST(many.exit_code == 0, many.err);  // KRONLAB_OVERSUBSCRIBE
+}
+
+BOOST_AUTO_TEST_CASE(of_jobs_that_are_killed_the_others_do_the_work) {
+  const Sweep sweep(8);
+  write_file_atomically(sweep.folder / "kill.sh", fmt::format(R"(cd {0}
+until ls {1}/runs >/dev/null 2>&1; do sleep 0.01; done
+kill -9 $(pgrep -f '^{2}.*{0}.*--json' | head -n 1)
+)", sweep.folder.path().string(), sweep.store, kronlab_program));
+  const auto output = run_program(fmt::format("sh -c 'sh {} & {} --jobs 2'", sweep.folder / "kill.sh", sweep.command()));
+  BOOST_TEST(output.exit_code == 0, output.exit_code << output.err);
+  BOOST_TEST(output.err.find("was ended by signal 9 without an answer") != std::string::npos, output.err);
+  BOOST_TEST(output.out.find("8 of 8 run(s) done") != std::string::npos, output.out);
+  BOOST_TEST(storage::indexed_runs(sweep.store).size() == 8u);
+}
+
+BOOST_AUTO_TEST_CASE(jobs_that_are_told_to_stop_are_gone_on_with) {
+  const Sweep sweep(40);
+  write_file_atomically(sweep.folder / "stop.sh", fmt::format(R"(until grep -ls dense {1}/runs/*/log/attempt-1.log >/dev/null 2>&1; do sleep 0.01; done
+kill -TERM $(pgrep -f '^{2}.*{0}.*--jobs 2$')
+)", sweep.folder.path().string(), sweep.store, kronlab_program));
+  const auto output = run_program(fmt::format("sh -c 'sh {} & exec {} --jobs 2'", sweep.folder / "stop.sh", sweep.command()));
+  BOOST_TEST(output.exit_code == 75, output.exit_code << output.err);
+  BOOST_TEST(run_program(sweep.command() + " --jobs 2 --quiet").out.find("40 of 40 run(s) done") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_run_that_failed_often_is_not_tried_again) {
