@@ -6,68 +6,18 @@
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 
-#include "experiments/pipeline/stage_checkpoint.hpp"
-#include "framework/storage/run_index.hpp"
-#include "tests/experiments/run_fixture.hpp"
-#include "tests/support/program.hpp"
+#include "tests/faults/disturbed_job.hpp"
 #include "tests/support/small_file_system.hpp"
 
 using namespace kronlab;
-using namespace kronlab::experiments;
 using kronlab::testing::run_program;
 
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Calibration and searches on both ranks, then a training with checkpoints at 3, 6, 9 and 12.
-constexpr const char* configuration = R"([experiment]
-name = "killed"
-[model]
-path = "model"
-[data]
-calibration = { path = "c.txt", tokens = 320, window = 32 }
-distillation = { path = "c.txt", window = 32, holdout = 2 }
-[[evaluate]]
-dataset = { path = "e.txt" }
-protocol = { window = 32 }
-max_windows = 9
-[[stage]]
-layers = ["layers.*.mlp.*"]
-decompose = { kind = "kronecker", right_rows = 2, right_cols = 2, num_terms = 1, weighting = "inputs" }
-permute = { kind = "portfolio", weighting = "inputs", max_evaluations = 20_000 }
-[stage.distill]
-steps = 12
-batch_tokens = 128
-micro_batch = 2
-losses = { ce = 1.0, kl = 1.0 }
-lr = 1e-3
-validate_every = 4
-checkpoint = { every_steps = 3, keep = 2 }
-)";
-
-struct Job {
-  kronlab::testing::TemporaryFolder folder;
-
-  Job() {
-    kronlab::testing::write_tiny_model(folder.path() / "model", kronlab::testing::tiny_llama_config());
-    write_file_atomically(folder / "c.txt", kronlab::testing::nonsense(3000, 1));
-    write_file_atomically(folder / "e.txt", kronlab::testing::nonsense(600, 2));
-    write_file_atomically(folder / "run.toml", configuration);
-  }
-
-  kronlab::testing::ProgramOutput run(const std::string& store, const std::string& variables = "") const {
-    return run_program(fmt::format("mpirun --oversubscribe --bind-to none -n 2 {} run {} --store {}", kronlab::testing::program_path("bin/kronlab"),
-                                   folder / "run.toml", store),
-                       variables);
-  }
-  static fs::path run_folder(const std::string& store) { return storage::indexed_runs(store).at(0).folder; }
-
-  /// The numbers of a run, with the bits of what it decomposed and trained.
-  static std::string results_of(const std::string& store) {
-    const auto at = run_folder(store);
-    return numbers_of(at) + factors_of(at, 0) + sha256_of_file(values_path(at, 0).string());
-  }
+struct Job : kronlab::testing::DisturbedJob {
+  kronlab::testing::ProgramOutput run(const std::string& store, const std::string& variables = "") const { return run_program(command(store), variables); }
   const std::string& undisturbed() const {
     static const std::string results = [&] {
       const auto output = run(folder / "undisturbed");
