@@ -47,7 +47,9 @@ int run(int argc, char** argv, const std::function<int(const Communicator& world
   try {
     const Communicator world(MPI_COMM_WORLD);
     if (!world.is_root()) silence_log();
-    coordinate(world, [&] { expect_whole_world(world); });
+    coordinate(world, [&] {
+      if (world.is_root()) expect_whole_world(world);  // mpirun reaches other nodes by a step of one task each: there SLURM_NTASKS is 1
+    });
     std::optional<Watchdog> watchdog;
     if (const double limit_s = watchdog_limit_s(); world.size() > 1 && limit_s > 0) watchdog.emplace(world.rank(), world.size(), limit_s);
     code = program(world);

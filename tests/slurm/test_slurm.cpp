@@ -249,7 +249,7 @@ BOOST_FIXTURE_TEST_CASE(a_job_near_its_time_limit_is_queued_again_and_comes_to_t
 
 BOOST_FIXTURE_TEST_CASE(a_cancelled_job_leaves_a_run_that_the_next_submission_goes_on_with, Files) {
   NEEDS_SLURM();
-  const auto answer = submitted(training, "--ranks 2 --launcher mpirun");
+  const auto answer = submitted(training, "--ranks 2 --nodes 2 --launcher mpirun");
   const std::string job = answer.at("job").get<std::string>() + "_1";
   BOOST_TEST_REQUIRE(comes_true([&] { return has_checkpoint(); }), log(answer));
   BOOST_TEST_REQUIRE(Lab::get().shell("scancel " + job).exit_code == 0);
