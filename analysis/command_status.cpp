@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <ranges>
@@ -53,6 +54,13 @@ std::string last_words(const IndexedRun& run, Index attempt) {
   return {};
 }
 
+/// A store that has submissions only has no runs yet.
+std::vector<IndexedRun> runs_of(const std::string& store) {
+  const std::filesystem::path path = store;
+  const bool is_submitted = std::filesystem::exists(path / "slurm") && !std::filesystem::exists(path / "runs");
+  return is_submitted ? std::vector<IndexedRun>() : storage::indexed_runs(store);
+}
+
 /// Entries of a store, joined with the user's jobs where Slurm can be asked.
 class Overview {
  public:
@@ -61,7 +69,7 @@ class Overview {
       by_id_[job.id] = &job;
       for (const auto& cell : job.cells) by_cell_[cell] = &job;
     }
-    for (const auto& run : storage::indexed_runs(store_)) {
+    for (const auto& run : runs_of(store_)) {
       if (!options.selection.experiment.empty() && run.name != options.selection.experiment) continue;
       ++counts_[run.problem.empty() ? storage::to_string(run.status.state) : "broken"];
       cells_.insert(run.cell);
@@ -72,7 +80,7 @@ class Overview {
       if (cells_.contains(cell)) continue;
       ++counts_["pending"];
       Entry entry;
-      entry.cell = cell, entry.label = "cell " + cell.substr(0, 12), entry.state = "pending", entry.job = job, entry.said = waits_for(*job);
+      entry.cell = cell, entry.label = label_of(*job, cell), entry.state = "pending", entry.job = job, entry.said = waits_for(*job);
       entries.push_back(std::move(entry));
     }
   }
@@ -88,6 +96,11 @@ class Overview {
   }
 
  private:
+  static std::string label_of(const QueuedJob& job, const std::string& cell) {
+    const auto at = static_cast<std::size_t>(std::ranges::find(job.cells, cell) - job.cells.begin());
+    return at < job.labels.size() ? job.labels[at] : "cell " + cell.substr(0, 12);
+  }
+
   static std::string waits_for(const QueuedJob& job) {
     return job.state == "PENDING" ? fmt::format("waits: {}", job.reason) : fmt::format("{}, its run has not begun", job.state);
   }
@@ -108,7 +121,9 @@ class Overview {
     const bool should_run = run.status.state == RunState::running || run.status.state == RunState::created;
     if (should_run) {
       entry.place = storage::process_for_people(run.status.writer);
-      if (is_lost(run)) {
+      if (entry.job && entry.job->state == "PENDING") {
+        mark(entry, RunState::interrupted, fmt::format("{}; Slurm has queued its job again", waits_for(*entry.job)));
+      } else if (is_lost(run)) {
         mark(entry, RunState::lost, fmt::format("no sign of life from {}", entry.place));
       } else {
         entry.said = last_words(run, attempts.empty() ? 1 : attempts.back().number);

@@ -32,6 +32,17 @@ std::string lines(const std::vector<std::string>& all) {
   return text;
 }
 
+/// A line for each task with one of its runs' texts.
+std::string lines_of_tasks(const Submission& submission, std::string PlannedRun::*text, const char* separator) {
+  std::string all;
+  for (const auto& runs : submission.tasks) {
+    std::string line;
+    for (const auto& run : runs) line += (line.empty() ? "" : separator) + run.*text;
+    all += line + "\n";
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string job_script(const Submission& s) {
@@ -58,14 +69,8 @@ std::string table_script(const Submission& s) {
   return text + table_text;
 }
 
-std::string cells_text(const Submission& submission) {
-  std::string text;
-  for (const auto& runs : submission.tasks) {
-    std::string line;
-    for (const auto& run : runs) line += (line.empty() ? "" : ",") + run.cell;
-    text += line + "\n";
-  }
-  return text;
-}
+std::string cells_text(const Submission& submission) { return lines_of_tasks(submission, &PlannedRun::cell, ","); }
+
+std::string labels_text(const Submission& submission) { return lines_of_tasks(submission, &PlannedRun::label, "\t"); }
 
 }  // namespace kronlab::slurm

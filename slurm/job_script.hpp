@@ -13,5 +13,7 @@ std::string table_script(const Submission& submission);
 
 /// A line for each task: its cells between commas.
 std::string cells_text(const Submission& submission);
+/// The same with the runs' labels, between tabs: for people.
+std::string labels_text(const Submission& submission);
 
 }  // namespace kronlab::slurm

@@ -126,6 +126,7 @@ void write_folder(const Submission& s) {
   if (!fs::create_directory(s.folder, code)) {
     throw StorageError(fmt::format("cannot make the folder '{}': {}", s.folder, code ? code.message() : "another submission has just made it; submit again"));
   }
+  write_file_atomically(script_file(s, "labels"), labels_text(s));
   write_file_atomically(script_file(s, "cells"), cells_text(s));
   write_file_atomically(script_file(s, "job.sh"), job_script(s));
   write_file_atomically(script_file(s, "table.sh"), table_script(s));

@@ -43,13 +43,13 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-/// Cells of a task, from the folder of its submission; none if that cannot be read.
-std::vector<std::string> cells_of_task(const std::filesystem::path& folder, const std::string& task) {
+/// What a file in the folder of a submission has on the line of a task; none if it cannot be read.
+std::vector<std::string> parts_of_task(const std::filesystem::path& file, const std::string& task, char separator) {
   if (task.empty() || task.size() > 9 || task.find_first_not_of("0123456789") != std::string::npos) return {};
   try {
-    const auto lines = split(read_text_file((folder / "cells").string()), '\n');
+    const auto lines = split(read_text_file(file.string()), '\n');
     const auto number = static_cast<std::size_t>(std::stoul(task));
-    return number < 1 || number > lines.size() ? std::vector<std::string>() : split(lines[number - 1], ',');
+    return number < 1 || number > lines.size() ? std::vector<std::string>() : split(lines[number - 1], separator);
   } catch (const Error&) {
     return {};
   }
@@ -82,8 +82,11 @@ std::vector<QueuedJob> queued_jobs(const std::string& lines) {
     fields.resize(9);  // an empty comment
     const auto& [id, array, task, comment] = std::tie(fields[0], fields[1], fields[2], fields[8]);
     const bool is_task = !task.empty() && task.find_first_not_of("0123456789") == std::string::npos;
-    QueuedJob job{id, is_task ? fmt::format("{}_{}", array, task) : id, fields[3], fields[4], fields[5], fields[6], fields[7], {}};
-    if (comment.starts_with(slurm_comment_prefix)) job.cells = cells_of_task(comment.substr(std::string(slurm_comment_prefix).size()), task);
+    QueuedJob job{id, is_task ? fmt::format("{}_{}", array, task) : id, fields[3], fields[4], fields[5], fields[6], fields[7], {}, {}};
+    if (comment.starts_with(slurm_comment_prefix)) {
+      const std::filesystem::path folder = comment.substr(std::string(slurm_comment_prefix).size());
+      job.cells = parts_of_task(folder / "cells", task, ','), job.labels = parts_of_task(folder / "labels", task, '\t');
+    }
     jobs.push_back(std::move(job));
   }
   return jobs;

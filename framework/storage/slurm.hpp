@@ -28,7 +28,8 @@ struct QueuedJob {
   std::string nodes;       ///< that it runs on
   std::string excluded;    ///< nodes that it must not run on
   std::string time_left;   ///< until its limit: "1:23:45"
-  std::vector<std::string> cells;  ///< that it works on, if a submission of a sweep says so
+  std::vector<std::string> cells;   ///< that it works on, if a submission of a sweep says so
+  std::vector<std::string> labels;  ///< of their runs, or none
 };
 /// This user's; nothing where squeue is not there or fails.
 std::optional<std::vector<QueuedJob>> slurm_queue();
@@ -37,7 +38,7 @@ std::vector<QueuedJob> queued_jobs(const std::string& lines);
 inline constexpr const char* squeue_format = "%A|%F|%K|%T|%r|%N|%x|%L|%k";
 
 /// Comments of a sweep's jobs start with this; the folder of their submission follows, in whose file `cells` line N has the
-/// cells of task N.
+/// cells of task N, between commas, and in `labels` the labels of their runs, between tabs.
 inline constexpr const char* slurm_comment_prefix = "kronlab:";
 
 /// How a job ended, as accounting knows: "NODE_FAIL on node[1-2]", "OUT_OF_MEMORY, exit code 0:125"; empty where there is

@@ -113,6 +113,12 @@ struct Files {
     BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
     return json::parse(output.out);
   }
+  /// The entries of `kronlab-report status`.
+  json status() const {
+    const auto output = run_program(fmt::format("{} status --json --store '{}'", kronlab::testing::program_path("bin/kronlab-report"), store), Lab::get().variables());
+    BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
+    return json::parse(output.out).at("cells");
+  }
   std::vector<storage::IndexedRun> runs() const {
     return fs::exists(fs::path(store) / "runs") ? storage::indexed_runs(store) : std::vector<storage::IndexedRun>();
   }
@@ -207,6 +213,9 @@ BOOST_FIXTURE_TEST_CASE(a_sweep_is_done_by_an_array_and_then_there_is_nothing_to
   BOOST_TEST(again.at("job").is_null());
   BOOST_TEST_REQUIRE(again.at("queued").size() == 4u);
   BOOST_TEST(again.at("queued").at(3).at("job") == first.at("job").get<std::string>() + "_2 (PENDING)");
+  for (const auto& entry : status()) BOOST_TEST(entry.at("state") == "pending");
+  BOOST_TEST_REQUIRE(status().size() == 4u);
+  BOOST_TEST(status().at(3).at("label").get<std::string>().starts_with("seed="));
   BOOST_TEST_REQUIRE(Lab::get().shell("scontrol update NodeName=ALL State=RESUME").exit_code == 0);
   BOOST_TEST_REQUIRE(comes_true(is_queue_empty), squeue("") + log(first));
   const auto done = runs();
@@ -272,11 +281,16 @@ BOOST_FIXTURE_TEST_CASE(a_job_whose_node_dies_goes_on_elsewhere_and_comes_to_the
   const auto answer = submitted(training, "--ranks 2");
   const std::string job = answer.at("job").get<std::string>() + "_1";
   BOOST_TEST_REQUIRE(comes_true([&] { return has_checkpoint(); }), log(answer));
+  BOOST_TEST(status().at(0).at("state") == "running");
+  BOOST_TEST(status().at(0).at("job").at("name") == job);
   const std::string node = squeue("--format=%N --jobs=" + job).substr(0, 5);
   BOOST_TEST_REQUIRE(Lab::get().script("kill", node).exit_code == 0);
   BOOST_TEST_REQUIRE(Lab::get().shell("scontrol update NodeName=" + node + " State=DOWN Reason=dead").exit_code == 0);  // sooner than Slurm sees it
   BOOST_TEST_REQUIRE(comes_true([&] { return state_of(job) == "PENDING\n"; }), squeue("") + log(answer));
   BOOST_TEST(!contains(log(answer), "stopped after"), log(answer));
+  BOOST_TEST_REQUIRE(status().size() == 1u);
+  BOOST_TEST(status().at(0).at("state") == "interrupted");
+  BOOST_TEST(contains(status().at(0).at("said"), "Slurm has queued its job again"));
   BOOST_TEST_REQUIRE(Lab::get().shell("scontrol update JobId=" + job + " StartTime=now").exit_code == 0);
   BOOST_TEST_REQUIRE(comes_true(is_queue_empty), squeue("") + log(answer));
   BOOST_TEST_REQUIRE(Lab::get().script("boot", node).exit_code == 0);

@@ -107,6 +107,7 @@ BOOST_AUTO_TEST_CASE(scripts_ask_for_what_the_machine_says_and_are_shell) {
                .time_s = 5400,
                .memory_mib = 2000};
   BOOST_TEST(cells_text(s) == "a,b\nc\n");
+  BOOST_TEST(labels_text(s) == fmt::format("{}\t{}\n{}\n", s.tasks[0][0].label, s.tasks[0][1].label, s.tasks[1][0].label));
   const auto job = job_script(s);
   for (const char* line : {"#SBATCH --job-name=e-1\n", "#SBATCH --comment=kronlab:/d/store/slurm/e-1\n", "#SBATCH --array=1-2%1\n",
                            "#SBATCH --partition=long\n", "#SBATCH --account=a1\n", "#SBATCH --exclusive\n", "#SBATCH --nodes=2\n", "#SBATCH --ntasks=4\n",

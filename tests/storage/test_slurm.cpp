@@ -15,6 +15,7 @@ BOOST_AUTO_TEST_SUITE(slurm)
 BOOST_AUTO_TEST_CASE(jobs_are_read_with_the_cells_of_their_task) {
   const TemporaryFolder folder;
   write_file_atomically(folder / "cells", "aa,bb\ncc\n");
+  write_file_atomically(folder / "labels", "svd seed=0\tsvd seed=1\nkronecker\n");
   const auto jobs = queued_jobs(fmt::format("17|15|1|RUNNING|None|node2|node[3-4]|1:02:03|kronlab:{0}\n"
                                             "15|15|2|PENDING|Resources|||1:00:00|kronlab:{0}\n"
                                             "15|15|3|PENDING|Resources|||1:00:00|kronlab:{0}\n"
@@ -31,6 +32,7 @@ BOOST_AUTO_TEST_CASE(jobs_are_read_with_the_cells_of_their_task) {
   BOOST_TEST(jobs[0].excluded == "node[3-4]");
   BOOST_TEST(jobs[0].time_left == "1:02:03");
   BOOST_TEST((jobs[0].cells == std::vector<std::string>{"aa", "bb"}));
+  BOOST_TEST((jobs[0].labels == std::vector<std::string>{"svd seed=0", "svd seed=1"}));
   BOOST_TEST(jobs[1].reason == "Resources");
   BOOST_TEST((jobs[1].cells == std::vector<std::string>{"cc"}));
   for (std::size_t i = 2; i < jobs.size(); ++i) BOOST_TEST(jobs[i].cells.empty());
