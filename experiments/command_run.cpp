@@ -55,7 +55,6 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
   const RunOptions options{arguments.store, folder, arguments.command_line, arguments.threads, arguments.max_failures,
                            std::make_shared<storage::RunCache>(arguments.store)};
   expect_all_can_be_done(world, specs, options.config_folder, arguments);
-  StopRequest::install_handlers();
   if (arguments.jobs > 1) {
     const auto all = comm::coordinate(world, [&] {
       if (world.size() > 1) throw ConfigError(fmt::format("--jobs {}: this is one of {} ranks; expected one process, which starts the others", arguments.jobs, world.size()));

@@ -3,12 +3,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <span>
 
 #include "experiments/commands.hpp"
+#include "framework/base/stop_request.hpp"
 #include "framework/comm/machine.hpp"
 
 namespace {
@@ -183,6 +186,10 @@ int drive(const comm::Communicator& world, int argc, char** argv, const std::vec
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Before MPI: a signal that comes while ranks start asks for something too; without a handler it would end them.
+  const std::span words(argv, static_cast<std::size_t>(argc));
+  const auto command = std::ranges::find_if(words.subspan(1), [](const char* word) { return word[0] != '-'; });
+  if (command != words.end() && (std::string(*command) == "run" || std::string(*command) == "train")) StopRequest::install_handlers();
   std::vector<std::string> environment;  // before MPI adds its own
   for (char** entry = environ; *entry; ++entry) environment.emplace_back(*entry);
   return comm::run(argc, argv, [&](const comm::Communicator& world) { return drive(world, argc, argv, environment); });

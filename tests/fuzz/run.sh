@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${1:?how many seconds}
-found=${2:-build/fuzz}
+found=$(realpath -m --relative-to=. "${2:-build/fuzz}")
 release=build/release
 fail() { echo "fuzz: $*" >&2; exit 1; }
 clang=$(command -v clang++ || command -v clang++-14) || fail "needs clang++: apt-get install clang"

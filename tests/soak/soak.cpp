@@ -224,6 +224,7 @@ class Soak {
 
   void ask_for_checkpoints() {
     Process process(command(), "", said_);
+    sleep_for(0.3);  // of a rank that a signal ends before its program begins mpirun may never hear
     for (int i = 0; i < 3; ++i) {
       sleep_for(moment() / 3);
       for (const pid_t rank : process.ranks()) {
