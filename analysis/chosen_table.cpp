@@ -1,5 +1,6 @@
 #include "analysis/chosen_table.hpp"
 
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <cstdio>
 

@@ -1,12 +1,15 @@
 #pragma once
 
-#include <CLI/App.hpp>
 #include <string>
 #include <vector>
 
 #include "analysis/result_table.hpp"
 #include "analysis/run_selection.hpp"
 #include "analysis/table_spec.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace kronlab::analysis {
 

@@ -1,5 +1,6 @@
 #include <fnmatch.h>
 
+#include <CLI/App.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>

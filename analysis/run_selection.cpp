@@ -1,5 +1,6 @@
 #include "analysis/run_selection.hpp"
 
+#include <CLI/App.hpp>
 #include <cstdio>
 
 #include "framework/base/error.hpp"

@@ -1,10 +1,13 @@
 #pragma once
 
-#include <CLI/App.hpp>
 #include <string>
 #include <vector>
 
 #include "framework/storage/run_reader.hpp"
+
+namespace CLI {
+class App;
+}
 
 namespace kronlab::analysis {
 

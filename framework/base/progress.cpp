@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "framework/base/sign_of_life.hpp"
 
@@ -19,10 +20,15 @@ constexpr double log_interval_s = 10.0;
 bool silenced = false, quiet = false;
 bool has_live_line = false;  ///< on the terminal, to be rewritten or removed
 
+bool is_log_broken = false;  ///< the log file could not be written: said once
+
 spdlog::logger& logger() {
   static const auto instance = [] {
     auto made = std::make_shared<spdlog::logger>("kronlab", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%H:%M:%S  %v");
+    made->set_error_handler([](const std::string& reason) {  // a full disk: words are not worth a run
+      if (!std::exchange(is_log_broken, true)) std::fprintf(stderr, "warning: words are missing in the log file from here on: %s\n", reason.c_str());
+    });
     return made;
   }();
   return *instance;
@@ -64,6 +70,7 @@ void log_to_file(const std::string& path) {
   logger().flush();
   sinks.resize(1);
   if (path.empty() || silenced) return;
+  is_log_broken = false;
   try {
     sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(path));
   } catch (const spdlog::spdlog_ex& error) {

@@ -22,6 +22,12 @@ function(kronlab_library name)
   add_library(kronlab::${name} ALIAS kronlab_${name})
 endfunction()
 
+# kronlab_compile_fast(TARGET): for tests and for sources that read options and print, where templates of headers make -O3 a third
+# of a build's time. Not for arithmetic that counts.
+function(kronlab_compile_fast target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
+
 # The launcher of every test with ranks: more ranks than cores are meant here, and root may run them.
 set(KRONLAB_TEST_LAUNCHER ${MPIEXEC_EXECUTABLE} --allow-run-as-root --oversubscribe --bind-to none)
 
@@ -29,6 +35,7 @@ function(kronlab_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;RANKS;LABELS" ${ARGN})
   add_executable(test_${name} ${ARG_SOURCES})
   target_link_libraries(test_${name} PRIVATE kronlab_test_support ${ARG_DEPENDS})
+  kronlab_compile_fast(test_${name})
   set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
@@ -47,12 +54,6 @@ function(kronlab_test name)
     set_tests_properties(${test_name} PROPERTIES LABELS "${ARG_LABELS}" PROCESSORS ${ranks} TIMEOUT ${ARG_TIMEOUT}
       SKIP_RETURN_CODE 77 ENVIRONMENT "OMP_NUM_THREADS=1;OPENBLAS_NUM_THREADS=1;OMP_WAIT_POLICY=passive;KRONLAB_OVERSUBSCRIBE=1;KRONLAB_SOURCE_DIR=${PROJECT_SOURCE_DIR};KRONLAB_BINARY_DIR=${CMAKE_BINARY_DIR}")
   endforeach()
-endfunction()
-
-# kronlab_compile_fast(TARGET): for sources that read options and compare texts, where headers of templates make -O3 a third of
-# a build's time. Not for arithmetic, nor where it is inlined from: the linker keeps one of two copies.
-function(kronlab_compile_fast target)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
 endfunction()
 
 # kronlab_program(NAME SOURCES ... DEPENDS ...): a program in bin/, installed.

@@ -124,6 +124,24 @@ BOOST_AUTO_TEST_CASE(a_host_of_the_same_name_is_another_machine) {
   BOOST_TEST(Claim::take(store.path, "cell", quick()).has_value());
 }
 
+BOOST_AUTO_TEST_CASE(one_whose_clock_is_an_hour_off_is_followed_and_knows_it) {
+  const Store store;
+  auto late = Claim::take(store.path, "cell", {1.0, 120.0, [](const std::string&) { return true; }});
+  BOOST_TEST_REQUIRE(late.has_value());
+  // As another host sees it whose file system takes times from its clients.
+  std::string text = read_text_file(store.file.string());
+  text.replace(text.find(this_process()), this_process().size(), elsewhere);
+  write_bytes(store.file, text);
+  fs::last_write_time(store.file, fs::file_time_type::clock::now() - 1h);
+  const auto follower = Claim::take(store.path, "cell", quick());
+  BOOST_TEST_REQUIRE(follower.has_value());
+  for (int i = 0; i < 200 && late->is_held(); ++i) std::this_thread::sleep_for(20ms);
+  BOOST_TEST(!late->is_held());
+  late.reset();
+  BOOST_TEST(follower->is_held());
+  BOOST_TEST(!Claim::take(store.path, "cell", quick()));
+}
+
 BOOST_AUTO_TEST_CASE(what_is_no_claim_is_one_until_it_is_old) {
   const Store store;
   for (const char* text : {"", "one line\n", "two\nlines\n"}) {
