@@ -124,9 +124,12 @@ void migrate(SQLite::Database& database, int from) {
   transaction.commit();
 }
 
+/// A node that was cut off may hold a lock until its server gives it up.
+constexpr int patience_ms = 60'000;
+
 /// The busy timeout comes first: even a PRAGMA can find the database locked.
 void prepare_for_writing(SQLite::Database& database) {
-  database.setBusyTimeout(10'000);
+  database.setBusyTimeout(patience_ms);
   database.exec("PRAGMA journal_mode = DELETE");
   database.exec("PRAGMA synchronous = FULL");
   database.exec("PRAGMA foreign_keys = ON");
@@ -251,7 +254,7 @@ SQLite::Database create_database(const std::filesystem::path& path) {
 SQLite::Database open_for_writing(const std::filesystem::path& path) {
   return with_database(path, [&] {
     SQLite::Database database(path.string(), SQLite::OPEN_READWRITE, 0, locking());
-    database.setBusyTimeout(10'000);
+    database.setBusyTimeout(patience_ms);
     const int version = checked_schema_version(database, path);
     prepare_for_writing(database);
     const std::string health = database.execAndGet("PRAGMA quick_check(1)").getString();

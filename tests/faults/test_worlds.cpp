@@ -34,7 +34,9 @@ BOOST_FIXTURE_TEST_CASE(a_former_incarnation_that_wakes_up_is_fenced_off, Distur
 SLURM_JOB_ID=77 SLURM_RESTART_COUNT=0 {0} >{1}/ghost.said 2>&1 & ghost=$!
 until ls {2}/runs/*/checkpoints/stage-0/step-000000003/DONE >/dev/null 2>&1; do sleep 0.005; kill -0 $ghost || exit 125; done
 ranks=$(pgrep -P $ghost -x kronlab)
-kill -STOP $ranks
+while kill -STOP $ranks; ! sqlite3 {2}/runs/*/run.sqlite 'BEGIN IMMEDIATE; ROLLBACK' 2>/dev/null; do  # not in a transaction
+  kill -CONT $ranks; sleep 0.01
+done
 SLURM_JOB_ID=77 SLURM_RESTART_COUNT=1 {0} & later=$!
 until grep -qs 'attempt 2 of run' {2}/runs/*/log/attempt-2.log; do sleep 0.01; kill -0 $later || break; done
 kill -CONT $ranks
