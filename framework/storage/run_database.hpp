@@ -44,6 +44,8 @@ void execute_with(SQLite::Statement& statement, const Values&... values) {
   [[maybe_unused]] const auto bind = [&](const auto& value) {
     if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::optional<double>>) {
       bind_optional(statement, ++position, value);
+    } else if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::string>) {
+      statement.bindNoCopy(++position, value);  // it outlives the execution
     } else {
       statement.bind(++position, value);
     }
@@ -51,6 +53,7 @@ void execute_with(SQLite::Statement& statement, const Values&... values) {
   (bind(values), ...);
   statement.exec();
   statement.reset();
+  if constexpr ((std::is_same_v<Values, std::string> || ...)) statement.clearBindings();
 }
 
 /// Opens run.sqlite for its one writer and brings its schema up to `run_schema_version`.

@@ -247,8 +247,9 @@ struct RunStore::State {
 
   std::size_t num_kept() const { return metrics.size() + layers.size() + evaluations.size(); }
 
-  void expect_started(Index stage, const std::string& what) const {
-    KRONLAB_EXPECTS(started.contains(stage), "{} is of stage {}, which was not started", what, stage);
+  /// A part of what is recorded: "metric 'distill/loss'".
+  void expect_started(Index stage, const char* what, const std::string& name) const {
+    KRONLAB_EXPECTS(started.contains(stage), "{} '{}' is of stage {}, which was not started", what, name, stage);
   }
 };
 
@@ -391,20 +392,20 @@ void RunStore::stage_finished(Index stage, double seconds) {
 void RunStore::record(const Metric& metric) {
   KRONLAB_EXPECTS(!metric.name.empty() && !metric.unit.empty(), "metric '{}' with unit '{}': both are needed",
                   metric.name, metric.unit);
-  state_->expect_started(metric.stage, fmt::format("metric '{}'", metric.name));
+  state_->expect_started(metric.stage, "metric", metric.name);
   state_->metrics.push_back(metric);
   state_->commit_full_batch();
 }
 
 void RunStore::record_layer(const LayerRecord& layer) {
   KRONLAB_EXPECTS(!layer.layer.empty(), "a layer without a name");
-  state_->expect_started(layer.stage, fmt::format("layer '{}'", layer.layer));
+  state_->expect_started(layer.stage, "layer", layer.layer);
   state_->layers.push_back(layer);
   state_->commit_full_batch();
 }
 
 void RunStore::record_evaluation(const EvaluationRecord& evaluation) {
-  state_->expect_started(evaluation.stage, fmt::format("an evaluation on '{}'", evaluation.dataset));
+  state_->expect_started(evaluation.stage, "an evaluation on", evaluation.dataset);
   state_->evaluations.push_back(evaluation);
   state_->commit_full_batch();
 }
