@@ -3,7 +3,6 @@
 #include "experiments/commands.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "experiments/pipeline/run_identity.hpp"
-#include "framework/base/hash.hpp"
 #include "framework/config/read_toml_file.hpp"
 
 namespace kronlab::experiments {
@@ -31,26 +30,6 @@ Texts broadcast(const comm::Communicator& world, const Texts& of_root) {
   return texts;
 }
 
-/// The cells of runs, one after another; each file is hashed once.
-class Cells {
- public:
-  explicit Cells(std::string folder) : folder_(std::move(folder)) {}
-
-  std::string of(const config::RunSpec& run) {
-    const auto spec = ExperimentSpec::read(run.config, folder_);
-    std::string& model = hashes_["model " + spec.model.path];
-    if (model.empty()) model = ModelAccess(spec.model.path).files().hash();
-    return cell_of(spec, input_hashes(spec, model, [&](const std::string& path) {
-                     std::string& hash = hashes_[path];
-                     return hash.empty() ? hash = sha256_of_file(path) : hash;
-                   }));
-  }
-
- private:
-  std::string folder_;
-  std::map<std::string, std::string> hashes_;  ///< by path
-};
-
 }  // namespace
 
 std::vector<config::RunSpec> runs_of_cells(const comm::Communicator& world, std::vector<config::RunSpec> runs, const std::vector<std::string>& cells,
@@ -58,9 +37,12 @@ std::vector<config::RunSpec> runs_of_cells(const comm::Communicator& world, std:
   std::vector<Index> is_chosen(runs.size(), 0);
   comm::coordinate(world, [&] {
     if (!world.is_root()) return;
-    Cells known(folder);
+    CellHasher hasher;
     std::map<std::string, std::size_t> places;
-    for (std::size_t i = 0; i < runs.size(); ++i) places.emplace(known.of(runs[i]), i);
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      const auto spec = ExperimentSpec::read(runs[i].config, folder);
+      places.emplace(hasher.cell_of(spec, ModelAccess(spec.model.path).files()), i);
+    }
     for (const auto& cell : cells) {
       const auto place = places.find(cell);
       if (place == places.end()) {

@@ -2,8 +2,6 @@
 
 #include <filesystem>
 
-#include "experiments/pipeline/run_identity.hpp"
-#include "framework/base/hash.hpp"
 #include "framework/storage/claim.hpp"
 
 namespace kronlab::experiments {
@@ -50,12 +48,6 @@ KnownCells::KnownCells(const std::string& store_path) : store_path_(store_path) 
   if (std::filesystem::exists(std::filesystem::path(store_path) / "runs")) runs_ = storage::indexed_runs(store_path);
 }
 
-std::string KnownCells::hash_of(const std::string& path) {
-  auto& hash = hashes_[path];
-  if (hash.empty()) hash = sha256_of_file(path);
-  return hash;
-}
-
 /// Only runs of the experiment are opened, and once.
 const std::map<std::string, KnownCells::Seconds>& KnownCells::finished(const std::string& name) {
   const auto [at, is_new] = finished_.try_emplace(name);
@@ -81,9 +73,7 @@ KnownCell KnownCells::find(const ExperimentSpec& spec, const storage::ModelFiles
     return known;
   }
   try {
-    auto& model_hash = hashes_["model " + model.path()];
-    if (model_hash.empty()) model_hash = model.hash();
-    known.cell = cell_of(spec, input_hashes(spec, model_hash, [&](const std::string& path) { return hash_of(path); }));
+    known.cell = hasher_.cell_of(spec, model);
   } catch (const StorageError& error) {
     known.missing = error.what();
     return known;

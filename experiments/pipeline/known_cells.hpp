@@ -5,6 +5,7 @@
 #include <string>
 
 #include "experiments/pipeline/experiment_spec.hpp"
+#include "experiments/pipeline/run_identity.hpp"
 #include "framework/storage/model_files.hpp"
 #include "framework/storage/run_index.hpp"
 
@@ -40,12 +41,11 @@ class KnownCells {
     Index count = 0;
   };
   const std::map<std::string, Seconds>& finished(const std::string& name);
-  std::string hash_of(const std::string& path);
 
   std::string store_path_;
   std::vector<storage::IndexedRun> runs_;
   std::map<std::string, std::map<std::string, Seconds>> finished_;  ///< by experiment, then kind
-  std::map<std::string, std::string> hashes_;                       ///< by path
+  CellHasher hasher_;
 };
 
 }  // namespace kronlab::experiments

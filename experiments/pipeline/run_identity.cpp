@@ -48,4 +48,13 @@ std::string statistics_key(const ExperimentSpec& spec, const InputHashes& hashes
                             model::to_string(spec.precision)));
 }
 
+std::string CellHasher::cell_of(const ExperimentSpec& spec, const storage::ModelFiles& model) {
+  std::string& model_hash = hashes_["model " + model.path()];
+  if (model_hash.empty()) model_hash = model.hash();
+  return experiments::cell_of(spec, input_hashes(spec, model_hash, [&](const std::string& path) {
+                                std::string& hash = hashes_[path];
+                                return hash.empty() ? hash = sha256_of_file(path) : hash;
+                              }));
+}
+
 }  // namespace kronlab::experiments

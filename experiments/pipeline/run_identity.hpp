@@ -1,10 +1,12 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "experiments/pipeline/experiment_spec.hpp"
+#include "framework/storage/model_files.hpp"
 
 namespace kronlab::experiments {
 
@@ -27,5 +29,15 @@ std::string cell_of(const ExperimentSpec& spec, const InputHashes& hashes);
 std::string dense_key(const ExperimentSpec& spec, const InputHashes& hashes);
 /// All that determines the second moments of its layers' inputs. @pre the experiment has a calibration
 std::string statistics_key(const ExperimentSpec& spec, const InputHashes& hashes);
+
+/// The cells of runs, one after another, on one rank: what they read is hashed once.
+class CellHasher {
+ public:
+  /// @throws StorageError if a file that the run reads cannot be read
+  std::string cell_of(const ExperimentSpec& spec, const storage::ModelFiles& model);
+
+ private:
+  std::map<std::string, std::string> hashes_;  ///< by path
+};
 
 }  // namespace kronlab::experiments
