@@ -112,6 +112,10 @@ CREATE TABLE window_loss (
   loss REAL,
   PRIMARY KEY (evaluation, window)
 ) STRICT, WITHOUT ROWID;
+)sql",
+                                                                        // Only what is done again asks by stage; each metric paid for it.
+                                                                        R"sql(
+DROP INDEX IF EXISTS metric_by_stage;
 )sql"};
 
 void migrate(SQLite::Database& database, int from) {

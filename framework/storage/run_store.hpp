@@ -17,7 +17,7 @@ namespace kronlab::storage {
 using NamedTexts = std::vector<std::pair<std::string, std::string>>;
 
 /// The schema that this program writes; it reads this one and older ones (`PRAGMA user_version`).
-inline constexpr int run_schema_version = 2;
+inline constexpr int run_schema_version = 3;
 
 /// What a run is, known before its first step.
 struct RunDescription {
