@@ -4,6 +4,7 @@
 
 #include "experiments/commands.hpp"
 #include "experiments/pipeline/measurement.hpp"
+#include "experiments/pipeline/shared_hash.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -53,9 +54,9 @@ int eval(const comm::Communicator& world, const EvalArguments& arguments) {
   const auto model = comm::coordinate(world, [&] { return access.load(); });
   const auto result =
       eval::evaluate(world, model, text, protocol, arguments.max_windows, precision, "evaluating " + name);
-  const std::string data_hash = hash_of_file(world, arguments.text);
+  const auto model_hash = hash_of_model(world, access.files()), data_hash = hashes_of_files(world, {arguments.text}).front();
   comm::coordinate(world, [&] {
-    if (world.is_root()) print(arguments, protocol, result, access.files().hash(), data_hash);
+    if (world.is_root()) print(arguments, protocol, result, model_hash, data_hash);
   });
   return 0;
 }

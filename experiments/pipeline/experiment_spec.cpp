@@ -227,6 +227,10 @@ bool ExperimentSpec::needs_dense_teacher() const {
   });
 }
 
+bool ExperimentSpec::runs_the_model() const {
+  return !evaluations.empty() || calibration || std::ranges::any_of(stages, [](const StageSpec& stage) { return stage.distill.has_value(); });
+}
+
 std::string identity_of(const Value& resolved) { return config::to_text(without_words(resolved)); }
 
 }  // namespace kronlab::experiments

@@ -89,6 +89,8 @@ struct ExperimentSpec {
 
   /// Whether any stage trains against the model as it is on disk.
   bool needs_dense_teacher() const;
+  /// Whether text goes through the model at all; if not, a rank reads the weights that it decomposes and no others.
+  bool runs_the_model() const;
   /// Relative paths belong to `folder`; $NAME and ${NAME} in paths are variables of the environment.
   /// @throws ConfigError with file, line, column, what was found and what is known
   static ExperimentSpec read(const config::Value& run, const std::string& folder);

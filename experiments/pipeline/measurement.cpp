@@ -54,12 +54,6 @@ std::string found_in_cache(const comm::Communicator& communicator, const std::fi
 
 }  // namespace
 
-std::string hash_of_file(const comm::Communicator& communicator, const std::string& path) {
-  const auto hash =
-      comm::coordinate(communicator, [&] { return communicator.is_root() ? sha256_of_file(path) : std::string(); });
-  return communicator.broadcast(hash);
-}
-
 std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communicator, const ExperimentSpec& spec,
                                              const ModelAccess& model, const std::vector<std::string>& data_hashes) {
   std::vector<EvaluationText> texts;

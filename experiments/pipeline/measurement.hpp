@@ -36,7 +36,4 @@ eval::Evaluation cached_evaluation(const comm::Communicator& communicator, const
                                    const std::string& model_key, const model::Transformer& model,
                                    const EvaluationText& text, model::Precision precision, const std::string& what);
 
-/// SHA-256 of a file's content, computed on root. Collective.
-std::string hash_of_file(const comm::Communicator& communicator, const std::string& path);
-
 }  // namespace kronlab::experiments

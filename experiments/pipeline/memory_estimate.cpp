@@ -169,7 +169,7 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
   const bool has_teacher = spec.needs_dense_teacher();
   MemoryEstimate memory;
   memory.program = program_bytes;
-  memory.evaluation = evaluation_bytes(spec, plan.config);
+  memory.evaluation = spec.evaluations.empty() ? 0 : evaluation_bytes(spec, plan.config);
   const Index held = spec.calibration ? Moments(spec, plan).held : 0;
   memory.calibration = spec.calibration ? calibration_bytes(spec, plan, num_ranks) : 0;
   Index changed = 0;
@@ -186,6 +186,14 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
   }
   const Index loaded = spec.student.init == StudentSpec::Init::random ? plan.dense.stored_bytes + (has_teacher ? plan.teacher.stored_bytes : 0)
                                                                       : plan.teacher.stored_bytes;
+  if (!spec.runs_the_model()) {  // factors, in the student and for the record, and what is beside the layers
+    memory.weights = 0;
+    for (const auto& [name, shape] : model::other_tensor_shapes(plan.config)) memory.weights += 4 * std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
+    for (const auto& stage : plan.stages) {
+      for (const auto& layer : stage.layers) memory.weights += 2 * layer.bytes_after;
+    }
+    return memory;
+  }
   const Index bf16 = spec.precision == model::Precision::bf16 ? loaded / 2 : 0;
   memory.weights = loaded + bf16 + std::max<Index>(changed, 0);
   return memory;

@@ -45,6 +45,10 @@ model::Transformer ModelAccess::load() const {
   return model::Transformer::load(config_, files_->tensors(), operators_of(stored_factors(files_->path())));
 }
 
+model::Transformer ModelAccess::open() const {
+  return model::Transformer::open(config_, {files_, &files_->tensors()}, operators_of(stored_factors(files_->path())));
+}
+
 model::TokenizerFiles ModelAccess::tokenizer_files() const {
   const auto text = [&](const char* name) { return files_->text(name).value_or(""); };
   return {text("tokenizer.json"),  text("vocab.json"),            text("merges.txt"),

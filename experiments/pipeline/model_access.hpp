@@ -23,6 +23,8 @@ class ModelAccess {
   /// Dense weights, and layers that are stored as factors (`kronlab export --format factors`) as operators.
   /// @throws DataError if there are no weights or they do not fit the configuration
   model::Transformer load() const;
+  /// The same, but the weight of a layer is read when it is first needed: a rank reads what it works on.
+  model::Transformer open() const;
   /// @throws DataError if there is no tokenizer, or a kind that is not known
   std::unique_ptr<model::Tokenizer> tokenizer() const;
   /// SHA-256 over the names and contents of the tokenizer's files; the weights do not enter.
@@ -31,7 +33,7 @@ class ModelAccess {
  private:
   model::TokenizerFiles tokenizer_files() const;
 
-  std::unique_ptr<storage::ModelFiles> files_;
+  std::shared_ptr<const storage::ModelFiles> files_;
   model::ModelConfig config_;
 };
 

@@ -13,6 +13,7 @@
 #include "experiments/pipeline/measurement.hpp"
 #include "experiments/pipeline/run_identity.hpp"
 #include "experiments/pipeline/run_record.hpp"
+#include "experiments/pipeline/shared_hash.hpp"
 #include "experiments/pipeline/stage_checkpoint.hpp"
 #include "experiments/pipeline/student.hpp"
 #include "framework/base/progress.hpp"
@@ -53,8 +54,8 @@ class Job {
         plan_(comm::coordinate(communicator, [&] { return CompressionPlan::make(spec_, access_.config()); })) {}
 
   void run(RunSummary& summary) {
-    const auto model_hash = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? access_.files().hash() : std::string(); });
-    hashes_ = input_hashes(spec_, communicator_.broadcast(model_hash), [&](const std::string& path) { return hash_of_file(communicator_, path); });
+    const auto hash_of = [&](const std::string& path) { return hashes_of_files(communicator_, {path}).front(); };
+    hashes_ = input_hashes(spec_, hash_of_model(communicator_, access_.files()), hash_of);
     summary.cell = cell_ = cell_of(spec_, hashes_);
     record_.emplace(communicator_, options_, run_, spec_, cell_, hashes_.model);
     summary.id = record_->id(), summary.folder = record_->folder();
@@ -76,8 +77,8 @@ class Job {
  private:
   void work() {
     texts_ = evaluation_texts(communicator_, spec_, access_, hashes_.evaluation);
-    log_info(fmt::format("loading {}", spec_.model.path));
-    if (spec_.needs_dense_teacher()) teacher_ = comm::coordinate(communicator_, [&] { return access_.load(); });
+    log_info(fmt::format("opening {}", spec_.model.path));
+    if (spec_.needs_dense_teacher()) teacher_ = comm::coordinate(communicator_, [&] { return access_.open(); });
     model::Transformer student = comm::coordinate(communicator_, [&] { return teacher_ ? dense_student(spec_, *teacher_) : dense_student(spec_, access_); });
     evaluate_dense(student);
     const auto ids = spec_.calibration ? first_tokens(communicator_, access_, spec_.calibration->text.paths,

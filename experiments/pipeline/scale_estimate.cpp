@@ -94,18 +94,28 @@ class Estimator {
     to.seconds += times * (wire(bytes) + rounds() * latency());
   }
 
-  // Root hashes the files; then every rank reads all tensors and holds them as float32.
+  // The files are hashed, one by one rank; then every rank reads all tensors that it needs and holds them as float32.
   void load() {
     auto& p = part("load", -1, 0);
     const bool has_files = spec_.student.init != StudentSpec::Init::random || spec_.needs_dense_teacher();
     if (has_files) {
-      p.read_bytes = model_bytes_ * (1 + num_ranks_);
       const double float32 = static_cast<double>(plan_.teacher.stored_bytes);
-      p.seconds += hash(model_bytes_) + disk(model_bytes_) + on_cores(1e-9 * float32 / rates_.load_gb_s);
+      const double read = spec_.runs_the_model() ? float32 * num_ranks_ : bytes_to_decompose();
+      p.read_bytes = model_bytes_ * (1 + read / float32);
+      p.seconds += hash(model_bytes_) + disk(model_bytes_) + on_cores(1e-9 * read / num_ranks_ / rates_.load_gb_s);
     }
     double tokens = spec_.calibration ? static_cast<double>(spec_.calibration->text.tokens) : 0.0;
     for (const auto& evaluation : spec_.evaluations) tokens += tokens_in(evaluation.path);
     broadcast(p, 4 * tokens);
+  }
+
+  /// Of the weights, as float32; each is read by the rank that decomposes it.
+  double bytes_to_decompose() const {
+    double bytes = 0;
+    for (const auto& stage : plan_.stages) {
+      for (const auto& layer : stage.layers) bytes += 4 * static_cast<double>(layer.parameters_before) * (layer.is_distributed ? num_ranks_ : 1);
+    }
+    return bytes;
   }
 
   void evaluate(Index stage) {
@@ -412,6 +422,7 @@ class Estimator {
 
   void limit_of_weights() {
     if (num_ranks_ == 1) return;
+    if (!spec_.runs_the_model()) return limit(fmt::format("every rank holds all factors: {} of each rank's memory, for any number of ranks", format_bytes(static_cast<double>(memory_.weights))));
     limit(fmt::format("every rank reads all weights and holds all of {}: {} of each rank's memory, for any number of ranks",
                       spec_.needs_dense_teacher() ? "student and teacher" : "the student", format_bytes(static_cast<double>(memory_.weights))));
   }

@@ -41,7 +41,7 @@ model::Transformer dense_student(const ExperimentSpec& spec, const model::Transf
 }
 
 model::Transformer dense_student(const ExperimentSpec& spec, const ModelAccess& access) {
-  if (spec.student.init == StudentSpec::Init::model) return dense_student(spec, access.load());
+  if (spec.student.init == StudentSpec::Init::model) return dense_student(spec, access.open());
   const auto config = student_config(spec, access.config());  // its model may have no weights
   return model::Transformer::load(config, model::RandomWeights(config, RandomStream(spec.seed).child("student")));
 }

@@ -56,7 +56,7 @@ void LinearOperator::gather_rows(std::span<const std::int32_t> ids, TensorView o
   do_gather_rows(ids, out);
 }
 
-Tensor LinearOperator::to_dense() const {
+Tensor LinearOperator::do_to_dense() const {
   std::vector<std::int32_t> ids(static_cast<std::size_t>(rows_));
   std::iota(ids.begin(), ids.end(), 0);
   Tensor dense = Tensor::uninitialised(DType::f32, {rows_, cols_});
@@ -96,11 +96,28 @@ DenseOperator::DenseOperator(Tensor weight) : Trainable(weight.rows(), weight.co
   KRONLAB_EXPECTS(is_master && weight_.shape().size() == 2, "a dense weight is f32 or f64 and has two extents");
 }
 
+DenseOperator::DenseOperator(Index rows, Index cols, std::function<Tensor()> read) : Trainable(rows, cols), read_(std::move(read)) {}
+
+const Tensor& DenseOperator::weight() const {
+  if (weight_.is_empty()) {
+    weight_ = read_();
+    KRONLAB_EXPECTS(weight_.rows() == rows() && weight_.cols() == cols(), "a weight of [{}, {}] was read as [{}, {}]", rows(), cols(),
+                    weight_.rows(), weight_.cols());
+  }
+  return weight_;
+}
+
+std::vector<Parameter> DenseOperator::parameters() {
+  weight();
+  return {{"weight", &weight_}};
+}
+
 ConstTensorView DenseOperator::weight_as(DType dtype) const {
-  if (dtype == weight_.dtype()) return weight_.view();
+  const Tensor& master = weight();
+  if (dtype == master.dtype()) return master.view();
   if (converted_.is_empty() || converted_.dtype() != dtype) {
-    converted_ = Tensor::uninitialised(dtype, weight_.shape());
-    convert(weight_.view(), converted_.view());
+    converted_ = Tensor::uninitialised(dtype, master.shape());
+    convert(master.view(), converted_.view());
   }
   return std::as_const(converted_).view();
 }
@@ -118,10 +135,20 @@ void DenseOperator::do_apply_slice(ConstTensorView x, Index first_row, TensorVie
 }
 
 void DenseOperator::do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const {
-  const auto weight = weight_.view();
+  const ConstTensorView all = weight().view();
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    convert(weight.block(ids[i], 0, 1, cols()), out.block(static_cast<Index>(i), 0, 1, cols()));
+    convert(all.block(ids[i], 0, 1, cols()), out.block(static_cast<Index>(i), 0, 1, cols()));
   }
+}
+
+/// Keeps nothing of a weight that was not needed before: who decomposes a large model's layers holds one at a time.
+Tensor DenseOperator::do_to_dense() const {
+  if (weight_.is_empty()) {
+    if (Tensor weight = read_(); weight.dtype() == DType::f32) return weight;
+  }
+  Tensor dense = Tensor::uninitialised(DType::f32, {rows(), cols()});
+  convert(weight().view(), dense.view());
+  return dense;
 }
 
 void DenseOperator::do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,

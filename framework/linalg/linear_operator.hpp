@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,7 +39,7 @@ class LinearOperator {
   /// y = x W[first_row : first_row + y.cols, :]^T.  x: [n, in]  @pre has_slices()
   void apply_slice(ConstTensorView x, Index first_row, TensorView y) const;
   /// All of W in float32, [out, in].
-  Tensor to_dense() const;
+  Tensor to_dense() const { return do_to_dense(); }
 
   /// Numbers that are learned or stored to define the map, permutations (integers) not counted.
   virtual Index num_parameters() const = 0;
@@ -51,6 +52,7 @@ class LinearOperator {
   virtual void do_apply_adjoint(ConstTensorView y, TensorView x, Write write) const = 0;
   virtual void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const = 0;
   virtual void do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const;
+  virtual Tensor do_to_dense() const;
 
   Index rows_ = 0;
   Index cols_ = 0;
@@ -99,13 +101,15 @@ class DenseOperator final : public Trainable {
  public:
   /// weight: f32 or f64, [out, in]
   explicit DenseOperator(Tensor weight);
+  /// A weight that `read` gives, [rows, cols], f32 or f64, when its numbers are first needed; it may throw.
+  DenseOperator(Index rows, Index cols, std::function<Tensor()> read);
 
-  Index num_parameters() const override { return weight_.size(); }
+  Index num_parameters() const override { return rows() * cols(); }
   bool has_slices() const override { return true; }
-  const Tensor& weight() const { return weight_; }
-  std::vector<Parameter> parameters() override { return {{"weight", &weight_}}; }
+  const Tensor& weight() const;
+  std::vector<Parameter> parameters() override;
   void parameters_changed() override { converted_ = Tensor(); }
-  std::shared_ptr<Trainable> clone() const override { return std::make_shared<DenseOperator>(weight_.clone()); }
+  std::shared_ptr<Trainable> clone() const override { return std::make_shared<DenseOperator>(weight().clone()); }
   /// The weight in another type, kept until it changes.
   ConstTensorView weight_as(DType dtype) const;
 
@@ -114,12 +118,14 @@ class DenseOperator final : public Trainable {
   void do_apply_adjoint(ConstTensorView y, TensorView x, Write write) const override;
   void do_gather_rows(std::span<const std::int32_t> ids, TensorView out) const override;
   void do_apply_slice(ConstTensorView x, Index first_row, TensorView y) const override;
+  Tensor do_to_dense() const override;
   void do_backward(ConstTensorView x, ConstTensorView dy, std::span<const TensorView> gradients,
                    std::optional<TensorView> dx, Write write) const override;
   void do_backward_gather(std::span<const std::int32_t> ids, ConstTensorView dy,
                           std::span<const TensorView> gradients) const override;
 
-  Tensor weight_;
+  mutable Tensor weight_;                ///< empty until it is read
+  std::function<Tensor()> read_;
   mutable Tensor converted_;  ///< the weight in the last other type it was asked for
 };
 

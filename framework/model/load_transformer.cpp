@@ -6,10 +6,21 @@
 namespace kronlab::model {
 namespace {
 
+/// Rows of a fused tensor that are a layer's.
+Tensor slice_of(const Tensor& whole, const LayerShape& shape) {
+  Tensor slice = Tensor::uninitialised(DType::f32, {shape.rows, shape.cols});
+  convert(whole.view().block(shape.first_row, 0, shape.rows, shape.cols), slice.view());
+  return slice;
+}
+
+}  // namespace
+
 /// Reads tensors of one model and checks them against the shapes that its configuration implies.
-class Loader {
+class Transformer::Loader {
  public:
-  Loader(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided) : tensors_(tensors) {
+  /// Weights of layers are read later where a source is given that lasts.
+  Loader(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided, std::shared_ptr<const TensorSource> lasting)
+      : tensors_(tensors), lasting_(std::move(lasting)) {
     std::map<std::string, bool> is_needed;  // a fused tensor as long as one of its layers is not provided
     for (const auto& layer : linear_layers(config)) is_needed[layer.tensor] |= !provided.contains(layer.name);
     for (const auto& expected : tensor_shapes(config)) {
@@ -29,11 +40,14 @@ class Loader {
   }
 
   std::shared_ptr<const linalg::LinearOperator> weight(const LayerShape& shape) {
+    if (lasting_) {
+      return std::make_shared<linalg::DenseOperator>(shape.rows, shape.cols, [shape, tensors = lasting_] {
+        Tensor whole = tensors->load(shape.tensor);
+        return whole.rows() == shape.rows ? std::move(whole) : slice_of(whole, shape);
+      });
+    }
     const Tensor& whole = fused(shape.tensor);
-    if (whole.rows() == shape.rows) return std::make_shared<linalg::DenseOperator>(std::move(last_));
-    Tensor slice = Tensor::uninitialised(DType::f32, {shape.rows, shape.cols});
-    convert(whole.view().block(shape.first_row, 0, shape.rows, shape.cols), slice.view());
-    return std::make_shared<linalg::DenseOperator>(std::move(slice));
+    return std::make_shared<linalg::DenseOperator>(whole.rows() == shape.rows ? std::move(last_) : slice_of(whole, shape));
   }
 
   Tensor bias(const LayerShape& shape) const {
@@ -55,14 +69,22 @@ class Loader {
   }
 
   const TensorSource& tensors_;
+  std::shared_ptr<const TensorSource> lasting_;
   std::string last_name_;
   Tensor last_;
 };
 
-}  // namespace
-
 Transformer Transformer::load(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided) {
-  Loader loader(config, tensors, provided);
+  Loader loader(config, tensors, provided, nullptr);
+  return made_by(loader, config, provided);
+}
+
+Transformer Transformer::open(const ModelConfig& config, std::shared_ptr<const TensorSource> tensors, const LayerOperators& provided) {
+  Loader loader(config, *tensors, provided, tensors);
+  return made_by(loader, config, provided);
+}
+
+Transformer Transformer::made_by(Loader& loader, const ModelConfig& config, const LayerOperators& provided) {
   const bool gpt2 = config.architecture == Architecture::gpt2;
   Transformer model;
   model.config_ = config;

@@ -82,6 +82,9 @@ class Transformer {
   /// Reads every tensor, but not those of layers that are provided. @throws DataError on a missing tensor or a shape that
   /// does not fit the configuration
   static Transformer load(const ModelConfig& config, const TensorSource& tensors, const LayerOperators& provided = {});
+  /// The same, but the weight of a layer is read when it is first needed; @throws DataError then for values that are no
+  /// numbers.
+  static Transformer open(const ModelConfig& config, std::shared_ptr<const TensorSource> tensors, const LayerOperators& provided = {});
 
   /// Shares the weights of all layers with this model; replacing a layer of the copy leaves this one as it is.
   Transformer share() const;
@@ -129,6 +132,8 @@ class Transformer {
 
  private:
   Transformer() = default;
+  class Loader;
+  static Transformer made_by(Loader& loader, const ModelConfig& config, const LayerOperators& provided);
   std::shared_ptr<const linalg::LinearOperator>& slot(const std::string& name);
   /// The layer of a block. @throws ContractError if there is none of that name
   LinearLayer& block_layer(const std::string& name);

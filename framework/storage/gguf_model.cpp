@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "framework/base/hash.hpp"
 #include "framework/storage/gguf.hpp"
 #include "framework/storage/model_files.hpp"
 
@@ -53,7 +52,8 @@ class GgufModel final : public ModelFiles {
 
   bool has_weights() const override { return true; }
   const TensorSource& tensors() const override { return view_; }
-  std::string hash() const override { return sha256_of_file(path()); }
+  std::vector<std::string> file_paths() const override { return {path()}; }
+  std::string hash_from(const std::vector<std::string>&, const std::vector<std::string>& digests) const override { return digests.front(); }
 
   std::optional<std::string> text(const std::string& name) const override {
     if (name == "config.json") return config_json();

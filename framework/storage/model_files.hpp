@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "framework/tensor/tensor_source.hpp"
 
@@ -24,8 +25,11 @@ class ModelFiles {
   virtual bool has_weights() const = 0;
   /// @throws DataError if there are no weights
   virtual const TensorSource& tensors() const = 0;
-  /// SHA-256 over the names and contents of the model's files.
-  virtual std::string hash() const = 0;
+  /// Paths of all files that make the model, by name.
+  virtual std::vector<std::string> file_paths() const = 0;
+  /// SHA-256 over the names and contents of the model's files, from the SHA-256 of each content: ranks may share the work.
+  virtual std::string hash_from(const std::vector<std::string>& file_paths, const std::vector<std::string>& digests) const = 0;
+  std::string hash() const;
 
   const std::string& path() const { return path_; }
 

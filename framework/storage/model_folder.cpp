@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -176,17 +177,22 @@ class Folder final : public ModelFiles {
     return *tensors_;
   }
 
-  std::string hash() const override {
-    std::map<std::string, std::string> files;
+  std::vector<std::string> file_paths() const override {
+    std::vector<std::string> paths;
     for (const auto& entry : fs::directory_iterator(folder_)) {
       const auto extension = entry.path().extension();
       if (entry.is_regular_file() &&
           (extension == ".safetensors" || extension == ".json" || extension == ".txt" || extension == ".model")) {
-        files[entry.path().filename().string()] = sha256_of_file(entry.path().string());
+        paths.push_back(entry.path().string());
       }
     }
+    std::ranges::sort(paths);
+    return paths;
+  }
+
+  std::string hash_from(const std::vector<std::string>& file_paths, const std::vector<std::string>& digests) const override {
     std::string listing;
-    for (const auto& [name, digest] : files) listing += fmt::format("{} {}\n", digest, name);
+    for (std::size_t i = 0; i < file_paths.size(); ++i) listing += fmt::format("{} {}\n", digests[i], fs::path(file_paths[i]).filename().string());
     return sha256(listing);
   }
 
@@ -199,6 +205,13 @@ class Folder final : public ModelFiles {
 }  // namespace
 
 std::unique_ptr<ModelFiles> open_folder(const std::string& path) { return std::make_unique<Folder>(path); }
+
+std::string ModelFiles::hash() const {
+  const auto paths = file_paths();
+  std::vector<std::string> digests;
+  for (const auto& path : paths) digests.push_back(sha256_of_file(path));
+  return hash_from(paths, digests);
+}
 
 std::unique_ptr<ModelFiles> ModelFiles::open(const std::string& path) {
   if (fs::is_directory(path)) return open_folder(path);

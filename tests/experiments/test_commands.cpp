@@ -190,7 +190,7 @@ BOOST_FIXTURE_TEST_CASE(a_run_says_a_line_for_each_phase_and_its_log_has_them_to
   BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
   const auto runs = storage::indexed_runs(store);
   const std::string log = read_text_file(storage::attempt_log_path(runs.at(0).folder, 1).string());
-  for (const char* phase : {"loading ", "dense model on e: perplexity ", "MLPs: 3 layers by svd", "MLPs on e: perplexity "}) {
+  for (const char* phase : {"opening ", "dense model on e: perplexity ", "MLPs: 3 layers by svd", "MLPs on e: perplexity "}) {
     BOOST_TEST(contains(output.err, phase), output.err);
     BOOST_TEST(contains(log, phase), log);
   }

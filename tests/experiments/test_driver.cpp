@@ -201,7 +201,7 @@ BOOST_FIXTURE_TEST_CASE(the_words_of_every_attempt_stay_with_the_run, Fixture) {
   };
   const auto both = log("");
   BOOST_TEST(both.exit_code == 0, both.err);
-  for (const char* words : {"== attempt 1: ", "== attempt 2: ", "failed: ", "NaN, infinite", "loading "}) BOOST_TEST(contains(both.out, words), both.out);
+  for (const char* words : {"== attempt 1: ", "== attempt 2: ", "failed: ", "NaN, infinite", "opening "}) BOOST_TEST(contains(both.out, words), both.out);
   const auto second = log("--attempt 2");
   BOOST_TEST(contains(second.out, "Z  attempt 2 of run "), second.out);
   BOOST_TEST(!contains(second.out, "attempt 1"), second.out);

@@ -3,15 +3,13 @@
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
-#include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/progress.hpp"
 #include "tests/bench/measurement.hpp"
 #include "tests/experiments/large_models.hpp"
+#include "tests/experiments/sparse_model.hpp"
 #include "tests/support/program.hpp"
 
 using namespace kronlab;
@@ -23,33 +21,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A folder with config.json and a bf16 model.safetensors of holes, in Hugging Face's names.
-void write_sparse_model(const fs::path& folder, const model::ModelConfig& config) {
-  fs::create_directories(folder);
-  write_file_atomically((folder / "config.json").string(), config.to_json());
-  json header = json::object();
-  Index end = 0;
-  for (const auto& [name, shape] : model::tensor_shapes(config)) {
-    const Index bytes = 2 * std::accumulate(shape.begin(), shape.end(), Index{1}, std::multiplies<>());
-    header[name == "lm_head.weight" ? name : "model." + name] = {{"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {end, end + bytes}}};
-    end += bytes;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  const auto length = static_cast<std::uint64_t>(text.size());
-  std::ofstream file(folder / "model.safetensors", std::ios::binary);
-  file.write(reinterpret_cast<const char*>(&length), sizeof length);
-  file << text;
-  file.close();
-  fs::resize_file(folder / "model.safetensors", 8 + length + static_cast<std::uintmax_t>(end));
-}
-
 struct SparseModel {
   kronlab::testing::TemporaryFolder folder;
   model::ModelConfig config = kronlab::testing::llama2_70b();
 
   SparseModel() {
-    write_sparse_model(folder.path() / "model", config);
+    kronlab::testing::write_sparse_model(folder.path() / "model", config);
     write_file_atomically(folder / "e.toml", R"([experiment]
 name = "large"
 [model]

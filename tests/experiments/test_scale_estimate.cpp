@@ -63,6 +63,17 @@ MachineRates free_of_charge() {
 
 BOOST_AUTO_TEST_SUITE(scale_estimates)
 
+BOOST_AUTO_TEST_CASE(without_text_a_rank_reads_the_weights_that_it_decomposes_and_holds_factors) {
+  const Planned planned("[[stage]]\nlayers = [\"layers.*.mlp.*\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n", kronlab::testing::llama2_70b());
+  const double parameters = static_cast<double>(model::num_parameters(planned.plan.config)), in_mlps = 80.0 * 3 * 8192 * 28672;
+  for (const int ranks : {1, 64, 1024}) {
+    const auto estimate = planned.on(ranks);
+    BOOST_TEST(estimate.read_bytes() == 2 * (parameters + in_mlps), boost::test_tools::tolerance(1e-12));  // hashed once, decomposed once
+    BOOST_TEST(estimate.memory_bytes() < 4 * parameters);
+  }
+  BOOST_TEST(has_limit(planned.on(64), "every rank holds all factors"));
+}
+
 BOOST_AUTO_TEST_CASE(models_of_70_and_175_billion_parameters_are_estimated_on_1024_ranks_at_once) {
   const std::pair<model::ModelConfig, std::string> models[] = {{kronlab::testing::llama2_70b(), "layers.*.mlp.*"}, {kronlab::testing::gpt_175b(), "h.*.mlp.*"}};
   for (const auto& [config, layers] : models) {
