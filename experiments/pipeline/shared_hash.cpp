@@ -42,7 +42,8 @@ std::vector<std::string> hashes_of(const comm::Communicator& communicator, const
   });
   std::vector<std::string> hashes(files.size());
   for (const auto& text : communicator.all_gather(own)) {
-    for (const auto& [at, digest] : json::parse(text).items()) hashes.at(std::stoul(at)) = digest;
+    const json digests = json::parse(text);
+    for (const auto& [at, digest] : digests.items()) hashes.at(std::stoul(at)) = digest;
   }
   return hashes;
 }
