@@ -7,12 +7,12 @@
 #include <utility>
 
 #include "decompositions/matched_weight.hpp"
-#include "experiments/pipeline/gradient_calibration.hpp"
 #include "experiments/pipeline/hidden_units.hpp"
 #include "experiments/pipeline/layer_groups.hpp"
 #include "experiments/pipeline/layer_tasks.hpp"
 #include "experiments/pipeline/rank_speeds.hpp"
 #include "experiments/pipeline/search_store.hpp"
+#include "experiments/pipeline/stage_statistics.hpp"
 #include "framework/base/progress.hpp"
 
 namespace kronlab::experiments {
@@ -55,7 +55,6 @@ Tensor weight_at(const model::Transformer& student, const PlannedLayer& place) {
 }
 
 using Group = LayerGroup;
-using GradientMomentsByLayer = std::map<std::string, Matrix<double>>;
 
 /// Everything that one stage needs while it runs.
 class StageRunner {
@@ -67,78 +66,40 @@ class StageRunner {
         planned_(input.plan.stages[input.stage].layers),
         stage_(input.spec.stages[input.stage]),
         found_(student.share()),
+        statistics_(communicator, input, student, found_),
         outcomes_(planned_.size()) {}
 
   StageOutcome run() {
     const auto groups = groups_of_layers(input_.spec, planned_, communicator_.size());
-    const auto speeds = input_.speeds.empty() ? rank_speeds(communicator_) : input_.speeds;
+    auto speeds = input_.speeds.empty() ? rank_speeds(communicator_) : input_.speeds;
     std::vector<LayerTasks> tasks;
-    for (const auto& group : groups) {
-      std::vector<const PlannedLayer*> layers;
-      for (const auto at : group.layers) layers.push_back(&planned_[at]);
-      tasks.emplace_back(layers, speeds);
+    GradientMomentsByLayer of_all;
+    if (statistics_.is_sequential()) {  // small groups, one for each site: the backward passes are done once for all of them
+      for (const auto& group : groups) tasks.emplace_back(layers_of(group), speeds);
+      of_all = statistics_.gradient_moments_of(groups, tasks);
     }
-    // Small groups, one for each site: the backward passes are done once for all of them.
-    auto of_all = is_sequential() ? gradient_moments_of(groups, tasks) : GradientMomentsByLayer();
     const double started_s = now_s();
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      auto statistics = statistics_of(groups[g], tasks[g]);
-      auto gradients = is_sequential() ? taken(of_all, groups[g]) : gradient_moments_of(std::span(groups).subspan(g, 1), std::span(tasks).subspan(g, 1));
+      if (!statistics_.is_sequential()) tasks.emplace_back(layers_of(groups[g]), speeds);
+      auto statistics = statistics_.of(groups[g], tasks[g]);
+      auto gradients = statistics_.is_sequential() ? taken(of_all, groups[g])
+                                                   : statistics_.gradient_moments_of(std::span(groups).subspan(g, 1), std::span(tasks).subspan(g, 1));
+      busy_s_ = 0;
       decompose(groups[g], tasks[g], statistics, std::move(gradients));
-      if (groups.size() > 1) {
-        const double elapsed_s = now_s() - started_s;
-        log_info(fmt::format(
-            "{}: group {} of {}, {} left", stage_.name, g + 1, groups.size(),
-            format_duration(elapsed_s / static_cast<double>(g + 1) * static_cast<double>(groups.size() - g - 1))));
-      }
+      if (g + 1 == groups.size()) break;
+      if (input_.speeds.empty()) speeds = speeds_after(communicator_, std::move(speeds), tasks[g].costs_of_ranks(), busy_s_);
+      const double elapsed_s = now_s() - started_s;
+      log_info(fmt::format("{}: group {} of {}, {} left", stage_.name, g + 1, groups.size(),
+                           format_duration(elapsed_s / static_cast<double>(g + 1) * static_cast<double>(groups.size() - g - 1))));
     }
     return {std::move(outcomes_), std::move(moved_)};
   }
 
  private:
-  bool is_sequential() const { return input_.spec.calibration && input_.spec.calibration->sequential; }
-  bool has_statistics(const PlannedLayer& layer) const { return experiments::has_statistics(input_.spec, layer); }
-
-  /// Ranks that need what is known of a layer of the group, one that decomposes it first.
-  std::vector<int> ranks_at_work(const Group& group, const LayerTasks& tasks, std::size_t i) const {
-    const auto& layer = planned_[group.layers[i]];
-    std::vector<int> ranks = tasks.ranks_of(i);
-    if (layer.is_distributed) {
-      ranks.resize(static_cast<std::size_t>(communicator_.size()));
-      std::iota(ranks.begin(), ranks.end(), 0);
-    } else if (layer.is_absorbed) {
-      if (const int searching = tasks.owner(first_with_units_of(group, i)); searching != ranks.front()) ranks.push_back(searching);
-    }
-    return ranks;
-  }
-
-  /// The layer whose rank searches the order of the hidden units that layer i of the group shares.
-  std::size_t first_with_units_of(const Group& group, std::size_t i) const {
-    const auto shares = [&](std::size_t at) { return planned_[at].is_absorbed && planned_[at].block == planned_[group.layers[i]].block; };
-    return static_cast<std::size_t>(std::ranges::find_if(group.layers, shares) - group.layers.begin());
-  }
-
-  SiteOwners owners_of(const Group& group, const LayerTasks& tasks) const {
-    SiteOwners owners;
-    for (std::size_t i = 0; i < group.layers.size(); ++i) {
-      const auto& layer = planned_[group.layers[i]];
-      if (!has_statistics(layer)) continue;
-      auto& ranks = owners[{layer.block, layer.site}];
-      for (const int rank : ranks_at_work(group, tasks, i)) {
-        if (std::ranges::find(ranks, rank) == ranks.end()) ranks.push_back(rank);
-      }
-    }
-    return owners;
-  }
-
-  SiteStatistics statistics_of(const Group& group, const LayerTasks& tasks) {
-    const SiteOwners owners = owners_of(group, tasks);
-    if (owners.empty()) return {};
-    if (is_sequential()) return gather(owners);
-    if (is_cached(owners)) return load(owners);
-    auto statistics = gather(owners);
-    if (input_.cache) save(owners, statistics);
-    return statistics;
+  std::vector<const PlannedLayer*> layers_of(const Group& group) const {
+    std::vector<const PlannedLayer*> layers;
+    for (const auto at : group.layers) layers.push_back(&planned_[at]);
+    return layers;
   }
 
   /// What a group's layers own of all moments.
@@ -150,77 +111,13 @@ class StageRunner {
     return own;
   }
 
-  /// Moments of the loss gradient, by layer, of the model as this stage found it.
-  GradientMomentsByLayer gradient_moments_of(std::span<const Group> groups, std::span<const LayerTasks> tasks) {
-    std::map<std::string, GradientRequest> wanted;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      for (std::size_t i = 0; i < groups[g].layers.size(); ++i) {
-        const auto& layer = planned_[groups[g].layers[i]];
-        const auto kind = stage_.parts[layer.part].gradient_moments();
-        if (kind == decompositions::GradientMoments::none) continue;
-        wanted[layer.name] = {layer.block, kind, ranks_at_work(groups[g], tasks[g], i)};
-      }
-    }
-    if (wanted.empty()) return {};
-    const auto& calibration = *input_.spec.calibration;
-    const std::vector<std::int32_t> ids(input_.calibration_ids.begin(), input_.calibration_ids.begin() + calibration.gradient_tokens);
-    return gradient_moments(communicator_, found_, ids, calibration.text.window, input_.spec.precision, wanted,
-                            fmt::format("{}: loss gradients of {} layers from {} tokens, window", stage_.name, wanted.size(), ids.size()));
-  }
-
-  /// Root's look at the disk decides for all.
-  bool is_cached(const SiteOwners& owners) const {
-    if (!input_.cache) return false;
-    auto all = static_cast<Index>(
-        std::ranges::all_of(owners, [&](const auto& entry) { return input_.cache->has(entry.first); }));
-    communicator_.broadcast(std::span<Index>(&all, 1));
-    return all == 1;
-  }
-
-  SiteStatistics load(const SiteOwners& owners) const {
-    return comm::coordinate(communicator_, [&] {
-      SiteStatistics statistics;
-      for (const auto& [site, ranks] : owners) {
-        if (std::ranges::find(ranks, communicator_.rank()) != ranks.end()) statistics[site] = input_.cache->load(site);
-      }
-      return statistics;
-    });
-  }
-
-  void save(const SiteOwners& owners, const SiteStatistics& statistics) const {
+  /// Rank-local work of a group, whose time tells how fast this rank is. Collective.
+  void work(const std::function<void()>& local_work) {
     comm::coordinate(communicator_, [&] {
-      for (const auto& [site, ranks] : owners) {
-        if (ranks.front() == communicator_.rank()) input_.cache->save(site, statistics.at(site));
-      }
+      const double started_s = now_s();
+      local_work();
+      busy_s_ += now_s() - started_s;
     });
-  }
-
-  SiteStatistics gather(const SiteOwners& owners) {
-    const auto& calibration = *input_.spec.calibration;
-    if (!calibration_) {
-      calibration_ = std::make_unique<Calibration>(communicator_, student_, input_.calibration_ids,
-                                                   calibration.text.window, input_.spec.precision);
-    }
-    SiteOwners in_blocks = owners;
-    const Site head{-1, model::InputSite::head};
-    in_blocks.erase(head);
-    const Index last = owners.contains(head) ? student_.config().num_blocks : in_blocks.rbegin()->first.block + 1;
-    if (calibration.match_outputs) calibration_->follow(found_);
-    Progress progress(fmt::format("{}: statistics of {} sites from {} tokens, block", stage_.name, owners.size(),
-                                  calibration_->num_tokens()),
-                      last);
-    SiteStatistics statistics;
-    while (calibration_->next_block() < last) {
-      const Index block = calibration_->next_block();
-      const bool is_here =
-          std::ranges::any_of(in_blocks, [&](const auto& entry) { return entry.first.block == block; });
-      // A block that is about to be compressed is run again, compressed, when the next group needs its outputs.
-      if (is_sequential() && is_here) return calibration_->observe(student_, in_blocks);
-      statistics.merge(calibration_->run_to(student_, block + 1, in_blocks));
-      progress.update(block + 1);
-    }
-    if (owners.contains(head)) statistics.merge(calibration_->observe_head(student_, owners.at(head)));
-    return statistics;
   }
 
   /// What is decomposed: the layer's weight, or the one that has its former outputs on the inputs of now.
@@ -278,7 +175,7 @@ class StageRunner {
     std::map<std::size_t, SearchResult> found;
     if (shared.empty()) return found;
     std::map<std::size_t, SearchResult> own;  // by task
-    comm::coordinate(communicator_, [&] {
+    work([&] {
       const auto is_own = [&](std::size_t task) { return tasks.rank_of(task) == communicator_.rank(); };
       Progress progress(fmt::format("{}: starts of permutation searches on rank 0 of {}", stage_.name, communicator_.size()),
                         static_cast<Index>(std::ranges::count_if(shared, is_own)));
@@ -305,12 +202,12 @@ class StageRunner {
     std::vector<std::vector<std::size_t>> units;  // by block: layers of the group
     for (std::size_t i = 0; i < group.layers.size(); ++i) {
       if (!planned_[group.layers[i]].is_absorbed) continue;
-      if (first_with_units_of(group, i) == i) units.emplace_back();
+      if (first_with_units_of(planned_, group, i) == i) units.emplace_back();
       units.back().push_back(i);
     }
     std::map<std::size_t, SearchResult> found, own;  // own: by the first layer
     if (units.empty()) return found;
-    comm::coordinate(communicator_, [&] {
+    work([&] {
       const auto is_own = [&](const auto& layers) { return tasks.owner(layers.front()) == communicator_.rank(); };
       Progress progress(fmt::format("{}: orders of hidden units on rank 0 of {}", stage_.name, communicator_.size()),
                         static_cast<Index>(std::ranges::count_if(units, is_own)));
@@ -415,7 +312,7 @@ class StageRunner {
     }
     auto searched = search_from_many_starts(group, tasks, statistics_for);
     searched.merge(absorb(group, tasks, statistics_for, statistics, gradients));
-    comm::coordinate(communicator_, [&] {
+    work([&] {
       std::vector<std::size_t> own;
       for (std::size_t i = 0; i < group.layers.size(); ++i) {
         if (!planned_[group.layers[i]].is_distributed && tasks.owner(i) == communicator_.rank()) own.push_back(i);
@@ -443,9 +340,10 @@ class StageRunner {
   const std::vector<PlannedLayer>& planned_;
   const StageSpec& stage_;
   model::Transformer found_;  ///< the student before the stage; shares its weights
+  StageStatistics statistics_;
   std::vector<LayerOutcome> outcomes_;
   std::vector<std::string> moved_;  ///< tensors beside the layers that went with hidden units
-  std::unique_ptr<Calibration> calibration_;
+  double busy_s_ = 0;               ///< of this rank with the group at hand
 };
 
 }  // namespace

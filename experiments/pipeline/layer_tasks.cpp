@@ -24,11 +24,17 @@ LayerTasks::LayerTasks(const std::vector<const PlannedLayer*>& layers, int num_r
     : LayerTasks(layers, std::vector<double>(static_cast<std::size_t>(num_ranks), 1.0)) {}
 
 LayerTasks::LayerTasks(const std::vector<const PlannedLayer*>& layers, const std::vector<double>& speeds)
-    : owners_(comm::partition_by_speed(costs_of(layers), speeds)) {
+    : costs_(costs_of(layers)), num_ranks_(speeds.size()), owners_(comm::partition_by_speed(costs_, speeds)) {
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     first_task_.push_back(static_cast<Index>(tasks_.size()));
     for (Index start = 0; start < layers[layer]->num_starts; ++start) tasks_.push_back({layer, start});
   }
+}
+
+std::vector<double> LayerTasks::costs_of_ranks() const {
+  std::vector<double> costs(num_ranks_);
+  for (std::size_t task = 0; task < tasks_.size(); ++task) costs[static_cast<std::size_t>(rank_of(task))] += costs_[task];
+  return costs;
 }
 
 std::vector<int> LayerTasks::ranks_of(std::size_t layer) const {

@@ -25,8 +25,12 @@ class LayerTasks {
   std::vector<int> ranks_of(std::size_t layer) const;
   const std::vector<LayerTask>& all() const { return tasks_; }
   int rank_of(std::size_t task) const { return owners_[task]; }
+  /// What each rank has to do, as estimated.
+  std::vector<double> costs_of_ranks() const;
 
  private:
+  std::vector<double> costs_;      ///< by task
+  std::size_t num_ranks_ = 1;
   std::vector<Index> first_task_;  ///< by layer
   std::vector<LayerTask> tasks_;   ///< layer after layer, start after start
   std::vector<int> owners_;        ///< by task

@@ -14,4 +14,12 @@ std::vector<double> rank_speeds(const comm::Communicator& communicator);
 /// clock says, else in steps of 1/8, from 1/8 to 8.
 std::vector<double> speeds_from(std::vector<double> seconds);
 
+/// Speeds for the next group of layers, from what the ranks did with the last one: estimated cost and seconds of each. Who had
+/// no work or less than `least_s` of it keeps its speed. A node that becomes slow gets less from the next group on.
+std::vector<double> speeds_after(const std::vector<double>& before, const std::vector<double>& costs, const std::vector<double>& seconds,
+                                 double least_s = 0.5);
+/// The same with the seconds of this rank. Known to all. Collective.
+std::vector<double> speeds_after(const comm::Communicator& communicator, const std::vector<double>& before, const std::vector<double>& costs,
+                                 double own_seconds);
+
 }  // namespace kronlab::experiments

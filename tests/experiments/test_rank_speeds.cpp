@@ -72,4 +72,15 @@ BOOST_AUTO_TEST_CASE(speeds_are_rounded_so_that_equal_nodes_stay_equal) {
   BOOST_TEST(speeds_from({3.0}) == (std::vector<double>{1}), boost::test_tools::per_element());
 }
 
+BOOST_AUTO_TEST_CASE(a_rank_that_takes_longer_than_its_work_says_is_slower_from_the_next_group_on) {
+  const std::vector<double> even(4, 1.0), costs = {10, 10, 10, 10};
+  const auto equal = [](const std::vector<double>& found, const std::vector<double>& expected) { BOOST_TEST(found == expected, boost::test_tools::per_element()); };
+  equal(speeds_after(even, costs, {3, 3.3, 3, 6}), {1, 1, 1, 0.5});
+  equal(speeds_after({1, 1, 1, 0.5}, {12, 12, 12, 6}, {3.6, 3.5, 3.6, 3.7}), {1, 1, 1, 0.5});  // it stays slow, with less to do
+  equal(speeds_after({1, 1, 1, 0.5}, {12, 12, 12, 6}, {3.6, 3.5, 3.6, 1.8}), {1, 1, 1, 1});    // and recovers
+  equal(speeds_after({1, 1, 1, 0.5}, {12, 12, 12, 0}, {3.6, 3.5, 3.6, 0}), {1, 1, 1, 0.5});    // had nothing to do: nothing is learned
+  equal(speeds_after(even, costs, {0.1, 0.2, 0.4, 0.3}), even);                                // too short to tell
+  equal(speeds_after({1, 0.5}, {10, 5}, {0, 3}), {1, 0.5});                                    // one alone tells nothing of the others
+}
+
 BOOST_AUTO_TEST_SUITE_END()
