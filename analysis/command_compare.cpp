@@ -52,8 +52,10 @@ void print_settings(const std::vector<SettingDifference>& differences, std::size
   std::printf("\nWhat differs in configuration\n\n%s", table.print(TextTable::Format::text).c_str());
 }
 
-/// How much a perplexity changes: exp of the difference of mean losses, in percent.
-std::string percent_of(const PairedDifference& result) {
+/// How much a perplexity changes: exp of the difference of mean losses, in percent; a divergence is none.
+std::string percent_of(const PairedTest& test) {
+  if (test.protocol.starts_with("kl-divergence ")) return "";
+  const auto& result = test.result;
   return fmt::format("{:+.2f} %", 100 * std::expm1(result.difference.mean));
 }
 
@@ -70,7 +72,7 @@ void print_tests(const std::vector<storage::RunReader>& runs) {
         continue;
       }
       const auto& [difference, num_windows, t, p] = test.result;
-      table.rows.push_back({pair, place, fmt::format("{:+.4f} ± {:.4f}", difference.mean, difference.standard_error), percent_of(test.result),
+      table.rows.push_back({pair, place, fmt::format("{:+.4f} ± {:.4f}", difference.mean, difference.standard_error), percent_of(test),
                             std::to_string(num_windows), format_number(t, 3), format_number(p, 2)});
     }
   }

@@ -73,11 +73,13 @@ struct EvalArguments {
   std::string average = "tokens";
   std::string tail = "keep";
   std::string normaliser = "token";
+  bool last_word = false;  ///< of each passage, in place of a perplexity over all of the text
+  std::string reference;   ///< a model to compare with; empty: none
   Index max_windows = 0;
   std::string precision = "fp32";
   bool as_json = false;
 };
-/// Perplexity of a model on a text.
+/// Perplexity of a model on a text, or of its passages' last words, and how far it is from a reference.
 int eval(const comm::Communicator& world, const EvalArguments& arguments);
 
 struct ExportArguments {

@@ -93,6 +93,9 @@ CLI::App* add_eval(CLI::App& app, EvalArguments& a) {
   command->add_option("--normaliser", a.normaliser, "perplexity per token or per word")
       ->check(CLI::IsMember({"token", "word"}))
       ->capture_default_str();
+  command->add_flag("--last-word", a.last_word, "predict the last word of each passage (LAMBADA): a line, or \"text\" of a line of a .jsonl file")
+      ->excludes("--stride", "--join", "--average", "--tail", "--normaliser");
+  command->add_option("--reference", a.reference, "model to compare with: KL, JSD, agreement; of the same vocabulary");
   command->add_option("--max-windows", a.max_windows, "only the first windows (0: all)")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

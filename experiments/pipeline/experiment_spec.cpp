@@ -67,6 +67,7 @@ EvaluationSpec evaluation_from(const StrictTable& table, const std::string& fold
   spec.name = dataset.text("name", std::filesystem::path(spec.path).stem().string());
   spec.protocol = protocol_from(table.table_or_empty("protocol"));
   spec.max_windows = table.integer("max_windows", 0, config::count_from(0));
+  spec.divergence = table.has("divergence") && table.flag("divergence", false);  // not among the defaults: cells stay what they were
   spec.expect_dense = table.find_number("expect_dense", {.least = 1.0});
   spec.expect_tolerance = table.number("expect_tolerance", spec.expect_tolerance, {.least = 0.0, .most = 1.0});
   return spec;
@@ -164,11 +165,14 @@ decompositions::GradientMoments PartSpec::gradient_moments() const {
 eval::Protocol protocol_from(const StrictTable& table) {
   using eval::Protocol;
   Protocol protocol;
-  protocol.normaliser =
-      table.choice("kind", {"token-perplexity", "word-perplexity"}, "token-perplexity") == "word-perplexity"
-          ? Protocol::Normaliser::word
-          : Protocol::Normaliser::token;
+  const std::string kind = table.choice("kind", {"token-perplexity", "word-perplexity", "last-word"}, "token-perplexity");
+  protocol.normaliser = kind == "word-perplexity" ? Protocol::Normaliser::word : Protocol::Normaliser::token;
   protocol.window = table.integer("window", protocol.window, config::count_from(2));
+  if (kind == "last-word") {
+    protocol.kind = Protocol::Kind::last_word;
+    protocol.stride = protocol.window;
+    return protocol;
+  }
   protocol.stride = table.integer("stride", protocol.window, {.least = 1, .most = protocol.window});
   protocol.join =
       table.choice("join", {"none", "rows"}, "none") == "rows" ? Protocol::Join::rows : Protocol::Join::none;
@@ -222,7 +226,7 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
 }
 
 bool ExperimentSpec::needs_dense_teacher() const {
-  return std::ranges::any_of(stages, [](const StageSpec& stage) {
+  return std::ranges::any_of(evaluations, &EvaluationSpec::divergence) || std::ranges::any_of(stages, [](const StageSpec& stage) {
     return stage.distill && stage.distill->losses.needs_teacher() && stage.distill->teacher == DistillSpec::Teacher::dense;
   });
 }

@@ -51,6 +51,7 @@ struct EvaluationSpec {
   std::string path;
   eval::Protocol protocol;
   Index max_windows = 0;               ///< 0: all
+  bool divergence = false;             ///< from the model as it is, too
   std::optional<double> expect_dense;  ///< perplexity of the dense model, checked before anything else
   double expect_tolerance = 0.01;      ///< relative
 };
@@ -87,7 +88,7 @@ struct ExperimentSpec {
   Index distribute_above = 0;  ///< elements of a weight from which on all ranks decompose it together; 0: never
   config::Value resolved;      ///< everything above as TOML, defaults included
 
-  /// Whether any stage trains against the model as it is on disk.
+  /// Whether any stage trains against the model as it is on disk, or is compared with it.
   bool needs_dense_teacher() const;
   /// Whether text goes through the model at all; if not, a rank reads the weights that it decomposes and no others.
   bool runs_the_model() const;

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "experiments/pipeline/evaluation_text.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 
@@ -60,29 +61,66 @@ std::vector<EvaluationText> evaluation_texts(const comm::Communicator& communica
   for (std::size_t i = 0; i < spec.evaluations.size(); ++i) {
     const auto& evaluation = spec.evaluations[i];
     texts.push_back({evaluation,
-                     tokenised_text(communicator, model, evaluation.name, evaluation.path, evaluation.protocol.join),
+                     tokenised_text(communicator, model, evaluation.name, evaluation.path, evaluation.protocol),
                      data_hashes[i]});
   }
   return texts;
 }
 
-void add(Measured& measured, const Evaluation& e, const EvaluationText& text, Index stage, Index step) {
-  const bool per_word = text.spec.protocol.normaliser == eval::Protocol::Normaliser::word;
+namespace {
+
+std::string protocol_of(const EvaluationText& text) {
   std::string protocol = text.spec.protocol.name();
   if (text.spec.max_windows > 0) protocol += fmt::format(" max_windows={}", text.spec.max_windows);
-  const auto metric = [&](const char* name, double value, const char* unit,
-                          std::optional<double> error = std::nullopt) {
-    Metric m;
-    m.name = name, m.value = value, m.unit = unit, m.stage = stage, m.step = step;
-    m.dataset = text.spec.name, m.protocol = protocol, m.standard_error = error;
-    measured.metrics.push_back(std::move(m));
-  };
-  metric("eval/perplexity", e.perplexity, "1", e.perplexity_standard_error());
-  metric("eval/mean_nll", e.mean_nll, per_word ? "nat/word" : "nat/token", e.standard_error);
-  metric("eval/top1_accuracy", e.top1_accuracy, "1");
-  metric("eval/predicted_tokens", static_cast<double>(e.predicted_tokens), "token");
-  metric("eval/tokens_per_second", e.tokens_per_second(), "token/s");
-  measured.evaluations.push_back({stage, step, text.spec.name, protocol, text.data_hash, e.windows});
+  return protocol;
+}
+
+/// Metrics of one text at one place of a run.
+class TextMetrics {
+ public:
+  TextMetrics(Measured& measured, const EvaluationText& text, Index stage, Index step) : measured_(measured) {
+    common_.stage = stage, common_.step = step, common_.dataset = text.spec.name, common_.protocol = protocol_of(text);
+  }
+  void add(const std::string& name, double value, const char* unit, std::optional<double> error = std::nullopt) {
+    Metric metric = common_;
+    metric.name = name, metric.value = value, metric.unit = unit, metric.standard_error = error;
+    measured_.metrics.push_back(std::move(metric));
+  }
+  void add(const std::string& name, const MeanLoss& mean, const char* unit) { add(name, mean.mean, unit, mean.standard_error); }
+
+ private:
+  Measured& measured_;
+  Metric common_;
+};
+
+}  // namespace
+
+void add(Measured& measured, const Evaluation& e, const EvaluationText& text, Index stage, Index step) {
+  const auto& protocol = text.spec.protocol;
+  const char* unit = protocol.kind == eval::Protocol::Kind::last_word || protocol.normaliser == eval::Protocol::Normaliser::word ? "nat/word" : "nat/token";
+  TextMetrics metrics(measured, text, stage, step);
+  metrics.add("eval/perplexity", e.perplexity, "1", e.perplexity_standard_error());
+  metrics.add("eval/mean_nll", e.mean_nll, unit, e.standard_error);
+  metrics.add("eval/top1_accuracy", e.top1_accuracy, "1");
+  metrics.add("eval/predicted_tokens", static_cast<double>(e.predicted_tokens), "token");
+  metrics.add("eval/tokens_per_second", e.tokens_per_second(), "token/s");
+  measured.evaluations.push_back({stage, step, text.spec.name, protocol_of(text), text.data_hash, e.windows});
+}
+
+void add(Measured& measured, const eval::Divergence& d, const EvaluationText& text, Index stage, Index step) {
+  TextMetrics metrics(measured, text, stage, step);
+  metrics.add("divergence/kl", d.kl, "nat/token");
+  metrics.add("divergence/jsd", d.jsd, "nat/token");
+  metrics.add("divergence/top1_agreement", d.top1_agreement, "1");
+  metrics.add("divergence/top5_agreement", d.top5_agreement, "1");
+  metrics.add("divergence/probability_change", d.probability_change, "1");
+  metrics.add("divergence/probability_change_rms", d.probability_change_rms, "1");
+  for (std::size_t i = 0; i < std::size(eval::Divergence::shares); ++i) {
+    const std::string share = fmt::format("_p{}", 100 * eval::Divergence::shares[i]);
+    metrics.add("divergence/kl" + share, d.kl_at[i], "nat/token");
+    metrics.add("divergence/probability_change" + share, d.probability_change_at[i], "1");
+  }
+  measured.evaluations.push_back({stage, step, text.spec.name, "kl-divergence " + protocol_of(text), text.data_hash, d.kl_windows});
 }
 
 Evaluation cached_evaluation(const comm::Communicator& communicator, const std::string& store_path,

@@ -6,6 +6,7 @@
 #include "experiments/pipeline/experiment_spec.hpp"
 #include "experiments/pipeline/model_access.hpp"
 #include "framework/base/metric.hpp"
+#include "framework/eval/divergence.hpp"
 #include "framework/storage/run_store.hpp"
 
 namespace kronlab::experiments {
@@ -29,6 +30,10 @@ struct Measured {
 
 /// Adds an evaluation: `eval/perplexity` and the metrics that belong to it, and the loss of each window.
 void add(Measured& measured, const eval::Evaluation& evaluation, const EvaluationText& text, Index stage, Index step);
+
+/// Adds a comparison with the model as it is: `divergence/kl` and what belongs to it, and the KL of each window, under a protocol
+/// of its own.
+void add(Measured& measured, const eval::Divergence& divergence, const EvaluationText& text, Index stage, Index step);
 
 /// The evaluation of a model of known content on one text: from STORE/cache/evaluations, else done and kept there.
 /// The key holds all that determines the numbers. Collective.

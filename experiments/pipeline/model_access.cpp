@@ -65,26 +65,6 @@ std::string ModelAccess::tokenizer_hash() const {
                             sha256(files.tokenizer_model), sha256(files.tokenizer_config_json)));
 }
 
-eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model,
-                                   const std::string& name, const std::string& path, eval::Protocol::Join join) {
-  eval::TokenisedText result;
-  result.name = name;
-  comm::coordinate(communicator, [&] {
-    if (!communicator.is_root()) return;
-    const std::string text = read_text_file(path);
-    if (text.empty()) throw DataError(fmt::format("text '{}' is empty", path));
-    try {
-      result.ids = model.tokenizer()->encode(eval::joined_text(text, join));
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("text '{}': {}", path, error.what()));
-    }
-    result.num_words = eval::count_words(text);
-  });
-  result.ids = broadcast(communicator, std::move(result.ids));
-  communicator.broadcast(std::span<Index>(&result.num_words, 1));
-  return result;
-}
-
 std::vector<std::int32_t> first_tokens(const comm::Communicator& communicator, const ModelAccess& model,
                                        const std::vector<std::string>& paths, Index count) {
   constexpr std::size_t bytes_per_token = 8;  // more than any prose needs

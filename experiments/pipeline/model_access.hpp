@@ -37,11 +37,6 @@ class ModelAccess {
   model::ModelConfig config_;
 };
 
-/// The ids and words of a text file under a protocol's `join`, read and tokenised on root. Collective.
-/// @throws CollectiveError as Tokenizer::encode, if a file cannot be read, or if the text is empty
-eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model,
-                                   const std::string& name, const std::string& path, eval::Protocol::Join join);
-
 /// The first `count` ids of files read one after another; no more text is tokenised than that needs. Collective.
 /// @throws CollectiveError as above, or if the files hold fewer
 std::vector<std::int32_t> first_tokens(const comm::Communicator& communicator, const ModelAccess& model,

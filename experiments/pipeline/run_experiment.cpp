@@ -227,7 +227,16 @@ class Job {
       log_info(fmt::format("{} on {}: perplexity {:.3f} ± {:.3f}", what, text.spec.name, evaluation.perplexity,
                            evaluation.perplexity_standard_error()));
       add(measured, evaluation, text, static_cast<Index>(stage), step);
+      if (text.spec.divergence) compare(stage, step, what, student, text, measured);
     }
+  }
+
+  void compare(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, const EvaluationText& text, Measured& measured) {
+    const auto found = eval::divergence(communicator_, student, *teacher_, text.text, text.spec.protocol, text.spec.max_windows, spec_.precision,
+                                        fmt::format("{} against the model as it is, on {}", what, text.spec.name));
+    log_info(fmt::format("{} on {}: KL {:.4f} ± {:.4f} nat/token, same first token {:.2f} %", what, text.spec.name, found.kl.mean, found.kl.standard_error,
+                         100 * found.top1_agreement.mean));
+    add(measured, found, text, static_cast<Index>(stage), step);
   }
 
   /// What was promised is what was made.

@@ -130,6 +130,10 @@ class Estimator {
       const TokenCost cost(spec_, plan_, stage, evaluation.protocol.window, rates_);
       const double own = std::min(windows, ceiling(batches / num_ranks_) * together);
       p.seconds += on_cores(own * (window - 1) * cost.evaluation());
+      if (evaluation.divergence && stage >= 0) {  // both models once more
+        const TokenCost dense(spec_, plan_, -1, evaluation.protocol.window, rates_);
+        p.seconds += on_cores(own * (window - 1) * (cost.evaluation() + dense.evaluation()));
+      }
       p.moved_bytes += moved_by_sum(2 * 8 * windows, num_ranks_);
       p.seconds += 2 * rounds() * latency();
       if (stage == -1 && batches < num_ranks_) {

@@ -4,36 +4,16 @@
 #include <cmath>
 
 #include "framework/base/progress.hpp"
+#include "framework/eval/window_batches.hpp"
 #include "framework/kernels/loss.hpp"
 
 namespace kronlab::eval {
 namespace {
 
-constexpr Index batch_tokens = 1024;  // tokens of one forward pass where windows are shorter
 constexpr Index slice_width = 2048;   // vocabulary entries whose logits exist at one time
 constexpr Index whole_rows = 128;     // rows at one time where the head has no slices
 
-enum Slot : std::size_t { stream_slot = 16, normed_slot, logits_slot };
-
-/// Windows that go through the model together: equal lengths, consecutive.
-struct Batch {
-  std::size_t first = 0;
-  std::size_t count = 0;
-};
-
-std::vector<Batch> batches_of(std::span<const Window> windows) {
-  std::vector<Batch> batches;
-  for (std::size_t i = 0; i < windows.size(); ++i) {
-    const bool fits = !batches.empty() && windows[i].length() == windows[batches.back().first].length() &&
-                      static_cast<Index>(batches.back().count + 1) * windows[i].length() <= batch_tokens;
-    if (fits) {
-      ++batches.back().count;
-    } else {
-      batches.push_back({i, 1});
-    }
-  }
-  return batches;
-}
+enum Slot : std::size_t { logits_slot = 18 };
 
 /// What is summed over the windows; each is computed on one rank, so adding the ranks' arrays is exact.
 struct WindowSums {
@@ -41,33 +21,26 @@ struct WindowSums {
   std::vector<double> nll, correct;
 };
 
-void score_batch(const model::Transformer& model, const TokenisedText& text, std::span<const Window> windows,
-                 model::Workspace& workspace, std::span<double> nll_sum, std::span<double> correct) {
-  const Index length = windows.front().length() - 1;  // the last token is only a target
-  std::vector<std::int32_t> inputs, targets;
-  for (const auto& window : windows) {
-    const auto begin = text.ids.begin() + window.begin;
-    inputs.insert(inputs.end(), begin, begin + length);
-    targets.insert(targets.end(), begin + 1, begin + 1 + length);
-  }
-  std::vector<double> nll(inputs.size());
-  std::vector<std::int32_t> best(inputs.size());
-  token_losses(model, inputs, targets, length, workspace, nll, best);
-  for (std::size_t w = 0; w < windows.size(); ++w) {
-    const auto end = (w + 1) * static_cast<std::size_t>(length);
-    for (auto i = end - static_cast<std::size_t>(windows[w].num_scored); i < end; ++i) {
-      nll_sum[w] += nll[i];
-      correct[w] += best[i] == targets[i] ? 1.0 : 0.0;
-    }
-  }
+void score_batch(const model::Transformer& model, const TokenisedText& text, std::span<const Window> windows, const WindowBatch& batch,
+                 model::Workspace& workspace, WindowSums& sums) {
+  const BatchTokens tokens(text, windows, batch);
+  std::vector<double> nll(tokens.inputs.size());
+  std::vector<std::int32_t> best(tokens.inputs.size());
+  token_losses(model, tokens.inputs, tokens.targets, batch.length, workspace, nll, best);
+  for_scored_rows(windows, batch, [&](std::size_t window, std::size_t row) {
+    sums.nll[window] += nll[row];
+    sums.correct[window] += best[row] == tokens.targets[row] ? 1.0 : 0.0;
+  });
 }
 
 /// Mean over tokens (or windows) and its standard error, windows as clusters.
 void summarise(std::span<const Window> windows, const WindowSums& sums, const Protocol& protocol, Index num_words,
                Evaluation& result) {
+  const bool by_word = protocol.kind == Protocol::Kind::last_word;
   double correct = 0;
   for (std::size_t w = 0; w < windows.size(); ++w) {
-    correct += sums.correct[w];
+    const auto n = static_cast<double>(windows[w].num_scored);
+    correct += !by_word ? sums.correct[w] : sums.correct[w] == n ? 1.0 : 0.0;
     result.predicted_tokens += windows[w].num_scored;
   }
   const auto num_tokens = static_cast<double>(result.predicted_tokens);
@@ -75,29 +48,12 @@ void summarise(std::span<const Window> windows, const WindowSums& sums, const Pr
   const double scale = protocol.normaliser == Protocol::Normaliser::word ? num_tokens / static_cast<double>(num_words) : 1.0;
   for (std::size_t w = 0; w < windows.size(); ++w) {
     const auto n = static_cast<double>(windows[w].num_scored);
-    result.windows.push_back(by_window ? WindowLoss{1.0, sums.nll[w] / n} : WindowLoss{n, sums.nll[w] * scale});
+    result.windows.push_back(by_word ? WindowLoss{1.0, sums.nll[w]} : by_window ? WindowLoss{1.0, sums.nll[w] / n} : WindowLoss{n, sums.nll[w] * scale});
   }
   const auto loss = mean_loss(result.windows);
   result.mean_nll = loss.mean, result.standard_error = loss.standard_error;
   result.perplexity = std::exp(result.mean_nll);
-  result.top1_accuracy = correct / num_tokens;
-}
-
-void expect_usable(const TokenisedText& text, const model::ModelConfig& config, const Protocol& protocol,
-                   Index max_windows) {
-  protocol.expect_valid(config.context);
-  if (text.ids.size() < 2) {
-    throw DataError(fmt::format("text '{}' has {} token(s), expected at least 2", text.name, text.ids.size()));
-  }
-  const auto [low, high] = std::ranges::minmax(text.ids);
-  if (low < 0 || high >= config.vocab_size) {
-    throw DataError(fmt::format("text '{}': token {} is outside the model's vocabulary of {}", text.name,
-                                low < 0 ? low : high, config.vocab_size));
-  }
-  if (protocol.normaliser == Protocol::Normaliser::word &&
-      (max_windows > 0 || protocol.average == Protocol::Average::windows || text.num_words == 0)) {
-    throw ConfigError("word perplexity needs the whole text (no max_windows), average = tokens and at least one word");
-  }
+  result.top1_accuracy = correct / (by_word ? static_cast<double>(windows.size()) : num_tokens);
 }
 
 }  // namespace
@@ -108,12 +64,7 @@ void token_losses(const model::Transformer& model, std::span<const std::int32_t>
   KRONLAB_EXPECTS(inputs.size() == targets.size() && nll.size() == inputs.size(), "{} inputs, {} targets, {} losses",
                   inputs.size(), targets.size(), nll.size());
   const auto n = static_cast<Index>(inputs.size());
-  const auto& config = model.config();
-  const TensorView stream = workspace.buffer(stream_slot, n, config.width, workspace.stream_type());
-  model.embed(inputs, length, stream);
-  for (Index block = 0; block < config.num_blocks; ++block) model.run_block(block, length, stream, workspace);
-  const TensorView normed = workspace.buffer(normed_slot, n, config.width, workspace.activation_type());
-  model.final_norm(stream, normed);
+  const ConstTensorView normed = final_states(model, inputs, length, workspace);
   const auto& head = model.head();
   const Index rows_at_once = head.has_slices() ? n : std::min(n, whole_rows);
   const Index cols_at_once = head.has_slices() ? std::min(slice_width, head.rows()) : head.rows();
@@ -121,7 +72,7 @@ void token_losses(const model::Transformer& model, std::span<const std::int32_t>
     const Index rows = std::min(rows_at_once, n - row);
     const auto first = static_cast<std::size_t>(row), count = static_cast<std::size_t>(rows);
     kernels::StreamingLogLikelihood likelihood(targets.subspan(first, count));
-    const ConstTensorView x = ConstTensorView(normed).block(row, 0, rows, config.width);
+    const ConstTensorView x = normed.block(row, 0, rows, normed.cols);
     for (Index col = 0; col < head.rows(); col += cols_at_once) {
       const TensorView logits =
           workspace.buffer(logits_slot, rows, std::min(cols_at_once, head.rows() - col), workspace.stream_type());
@@ -139,15 +90,8 @@ void token_losses(const model::Transformer& model, std::span<const std::int32_t>
 
 Evaluation evaluate(const comm::Communicator& communicator, const model::Transformer& model, const TokenisedText& text,
                     const Protocol& protocol, Index max_windows, model::Precision precision, const std::string& what) {
-  const auto windows = comm::coordinate(communicator, [&] {
-    expect_usable(text, model.config(), protocol, max_windows);
-    auto all = windows_of(static_cast<Index>(text.ids.size()), protocol, max_windows);
-    if (all.empty())
-      throw DataError(
-          fmt::format("text '{}' of {} tokens has no window of {}", text.name, text.ids.size(), protocol.window));
-    return all;
-  });
-  const auto batches = batches_of(windows);
+  const auto windows = comm::coordinate(communicator, [&] { return usable_windows(text, model.config(), protocol, max_windows); });
+  const auto batches = batches_of(windows, !text.passages.empty());
   const auto share = comm::block_range(static_cast<Index>(batches.size()), communicator.rank(), communicator.size());
   WindowSums sums(windows.size());
   communicator.barrier();
@@ -156,9 +100,7 @@ Evaluation evaluate(const comm::Communicator& communicator, const model::Transfo
     model::Workspace workspace(precision);
     Progress progress(what, static_cast<Index>(windows.size()));
     for (Index b = share.begin; b < share.end; ++b) {
-      const auto [first, count] = batches[static_cast<std::size_t>(b)];
-      score_batch(model, text, std::span(windows).subspan(first, count), workspace,
-                  std::span(sums.nll).subspan(first, count), std::span(sums.correct).subspan(first, count));
+      score_batch(model, text, windows, batches[static_cast<std::size_t>(b)], workspace, sums);
       progress.update(static_cast<Index>(windows.size()) * (b + 1 - share.begin) / std::max<Index>(share.size(), 1));
     }
   });

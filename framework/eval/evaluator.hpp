@@ -17,14 +17,15 @@ struct TokenisedText {
   std::string name;
   std::vector<std::int32_t> ids;
   Index num_words = 0;
+  std::vector<Window> passages = {};  ///< for a protocol whose text is many; what counts of each is its last word
 };
 
 /// Perplexity of a model on a text.
 struct Evaluation {
-  double mean_nll = 0.0;          ///< nats per predicted token (per word where the protocol says so)
+  double mean_nll = 0.0;          ///< nats per predicted token (per word, or per passage, where the protocol says so)
   double standard_error = 0.0;    ///< of mean_nll; windows are the independent observations
   double perplexity = 0.0;        ///< exp(mean_nll)
-  double top1_accuracy = 0.0;     ///< share of predicted tokens that were the most likely
+  double top1_accuracy = 0.0;     ///< share of predicted tokens that were the most likely; of last words all of whose tokens were
   Index predicted_tokens = 0;
   double seconds = 0.0;
   std::vector<WindowLoss> windows;  ///< of mean_nll, in the sequence of the text

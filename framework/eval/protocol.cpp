@@ -5,6 +5,7 @@
 namespace kronlab::eval {
 
 std::string Protocol::name() const {
+  if (kind == Kind::last_word) return fmt::format("last-word window={}", window);
   return fmt::format("{}-perplexity window={} stride={} join={} average={} tail={}",
                      normaliser == Normaliser::token ? "token" : "word", window, stride, join == Join::none ? "none" : "rows",
                      average == Average::tokens ? "tokens" : "windows", tail == Tail::keep ? "keep" : "drop");
@@ -13,6 +14,9 @@ std::string Protocol::name() const {
 void Protocol::expect_valid(Index context) const {
   if (window < 2 || window > context) {
     throw ConfigError(fmt::format("protocol: window is {}, expected 2 to {} (the model's context)", window, context));
+  }
+  if (kind == Kind::last_word && (stride != window || join != Join::none || average != Average::tokens || tail != Tail::keep || normaliser != Normaliser::token)) {
+    throw ConfigError("protocol: last-word has a window and nothing else: stride, join, average, tail and normaliser are for one text");
   }
   if (stride < 1 || stride > window) {
     throw ConfigError(fmt::format("protocol: stride is {}, expected 1 to {} (the window)", stride, window));

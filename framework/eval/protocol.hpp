@@ -10,11 +10,14 @@ namespace kronlab::eval {
 
 /// How perplexity is measured. Two protocols never share a column.
 struct Protocol {
+  /// Perplexity over all of a text, or of the last word of each passage (LAMBADA: Paperno et al., arXiv:1606.06031).
+  enum class Kind { perplexity, last_word };
   enum class Join { none, rows };
   enum class Average { tokens, windows };
   enum class Tail { keep, drop };
   enum class Normaliser { token, word };
 
+  Kind kind = Kind::perplexity;
   Index window = 1024;                      ///< tokens of one forward pass
   Index stride = 1024;                      ///< tokens from one window to the next; only new ones are scored
   Join join = Join::none;                   ///< text as it is, or its rows joined by blank lines
@@ -22,7 +25,8 @@ struct Protocol {
   Tail tail = Tail::keep;                   ///< the last, shorter window
   Normaliser normaliser = Normaliser::token;  ///< per predicted token, or per word of the text
 
-  /// "token-perplexity window=1024 stride=1024 join=none average=tokens tail=keep"
+  /// "token-perplexity window=1024 stride=1024 join=none average=tokens tail=keep"; "last-word window=1024", where the mean is
+  /// over passages: perplexity exp(mean of -log p(word)), accuracy the share of words that would have been written
   std::string name() const;
   /// @throws ConfigError if window or stride cannot be: stride 1 .. window, window 2 .. context
   void expect_valid(Index context) const;

@@ -156,6 +156,52 @@ BOOST_AUTO_TEST_CASE(every_number_has_the_same_bits_for_any_number_of_ranks) {
   }
 }
 
+TokenisedText random_passages() {
+  TokenisedText text{.name = "passages", .ids = {}, .num_words = 5};
+  RandomStream random(6);
+  for (const auto& [length, last] : {std::pair<Index, Index>{12, 1}, {5, 2}, {40, 3}, {7, 1}, {9, 2}}) {
+    const auto begin = static_cast<Index>(text.ids.size());
+    for (Index i = 0; i < length; ++i) text.ids.push_back(static_cast<std::int32_t>(random.below(2500)));
+    text.passages.push_back({begin, begin + length, last});
+  }
+  return text;
+}
+
+const Protocol last_word{.kind = Protocol::Kind::last_word, .window = 40, .stride = 40};
+
+BOOST_AUTO_TEST_CASE(the_last_word_of_a_passage_is_all_its_tokens_given_what_is_before_them) {
+  const comm::Communicator world(MPI_COMM_WORLD);
+  auto text = random_passages();
+  std::vector<double> losses;
+  double right = 0;
+  for (std::size_t p = 0; p < text.passages.size(); ++p) {
+    const auto& passage = text.passages[p];
+    bool is_right = true;
+    double loss = 0;
+    for (Index i = passage.end - passage.num_scored; i < passage.end; ++i) {
+      const auto before = std::span(text.ids).subspan(static_cast<std::size_t>(passage.begin), static_cast<std::size_t>(i - passage.begin));
+      const auto pass = testing::forward_pass(small_model(), before, i - passage.begin, Precision::fp64);
+      const auto row = pass.logits.matrix<double>().row(i - passage.begin - 1);
+      const auto best = static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+      if (p % 2 == 1 || (p == 2 && i < passage.end - 1)) text.ids[static_cast<std::size_t>(i)] = best;  // two words as the model has it, one in part
+      is_right &= text.ids[static_cast<std::size_t>(i)] == best;
+      loss += testing::reference::negative_log_likelihood(row, text.ids[static_cast<std::size_t>(i)]);
+    }
+    losses.push_back(loss), right += is_right;
+  }
+  BOOST_TEST(right == 2);
+  const Evaluation found = evaluate(world, small_model(), text, last_word, 0, Precision::fp64, "test");
+  BOOST_TEST(found.mean_nll == sum(losses) / 5, same);
+  BOOST_TEST(found.perplexity == std::exp(sum(losses) / 5), same);
+  BOOST_TEST(found.top1_accuracy == 0.4);
+  BOOST_TEST(found.predicted_tokens == 9);
+  BOOST_TEST_REQUIRE(found.windows.size() == 5u);
+  for (std::size_t p = 0; p < 5; ++p) BOOST_TEST(found.windows[p].loss == losses[p], same);
+  const Evaluation single = evaluate(alone(world), small_model(), text, last_word, 0, Precision::fp32, "test");
+  BOOST_TEST(evaluate(world, small_model(), text, last_word, 0, Precision::fp32, "test").mean_nll == single.mean_nll);
+  BOOST_TEST(evaluate(world, small_model(), text, last_word, 2, Precision::fp64, "test").mean_nll == (losses[0] + losses[1]) / 2, same);
+}
+
 BOOST_AUTO_TEST_CASE(texts_and_protocols_that_cannot_be_are_refused_on_every_rank) {
   const comm::Communicator world(MPI_COMM_WORLD);
   const auto message = [&](const TokenisedText& text, const Protocol& protocol, Index max_windows = 0) {
@@ -183,6 +229,11 @@ BOOST_AUTO_TEST_CASE(texts_and_protocols_that_cannot_be_are_refused_on_every_ran
   auto wordless = random_text(100);
   wordless.num_words = 0;
   expect(message(wordless, words), "at least one word");
+  expect(message(random_text(100), last_word), "'random' has no passages, protocol last-word window=40 needs them");
+  expect(message(random_passages(), with_tail), "'passages' is one of passages");
+  Protocol joined = last_word;
+  joined.join = Protocol::Join::rows;
+  expect(message(random_passages(), joined), "last-word has a window and nothing else");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

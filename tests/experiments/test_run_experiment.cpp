@@ -217,4 +217,52 @@ BOOST_FIXTURE_TEST_CASE(a_student_of_some_blocks_is_measured_without_any_stage, 
   BOOST_TEST(metrics.front().value == 260 * 32 + 2 * block + 32);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_student_is_compared_with_the_model_as_it_is_and_last_words_are_predicted, Fixture) {
+  comm::coordinate(world, [&] {
+    if (!world.is_root()) return;
+    write_file_atomically((folder / "p.jsonl").string(), "{\"text\": \"the cat sat on the mat\"}\n\n{\"text\": \"a dog ran  home \"}\n");
+    write_file_atomically((folder / "p.txt").string(), "the cat sat on the mat\r\na dog ran  home\n");
+  });
+  const auto stages = [&](const char* passages) {
+    return fmt::format("divergence = true\n[[evaluate]]\ndataset = {{ path = \"{}\" }}\nprotocol = {{ kind = \"last-word\", window = 32 }}\n"
+                       "[[stage]]\nlayers = [\"layers.1.mlp.*\"]\ndecompose = {{ kind = \"svd\", truncation = 2 }}\n",
+                       passages);
+  };
+  const auto summary = run(world, "store", stages("p.jsonl"));
+  run(world, "other", stages("p.txt"));
+  comm::coordinate(world, [&] {
+    if (!world.is_root()) return;
+    const storage::RunReader reader(run_folder("store", summary));
+    const auto value = [&](const std::string& name, Index stage, const std::string& dataset) {
+      for (const auto& metric : reader.metrics()) {
+        if (metric.name == name && metric.stage == stage && metric.dataset == dataset) return metric.value;
+      }
+      return std::nan("");
+    };
+    BOOST_TEST(std::isnan(value("divergence/kl", -1, "e")));  // of the model from itself
+    BOOST_TEST(value("divergence/kl", 0, "e") > 0);
+    BOOST_TEST(value("divergence/kl_p100", 0, "e") >= value("divergence/kl_p50", 0, "e"));
+    BOOST_TEST(value("divergence/jsd", 0, "e") < value("divergence/kl", 0, "e"));
+    BOOST_TEST(value("divergence/top5_agreement", 0, "e") > 0.1);
+    BOOST_TEST(std::isnan(value("divergence/kl", 0, "p")));
+    BOOST_TEST(value("eval/perplexity", 0, "p") > 1);
+    BOOST_TEST(value("eval/top1_accuracy", -1, "p") <= 1);
+    std::size_t num_compared = 0;
+    for (const auto& evaluation : reader.evaluations()) {
+      num_compared += evaluation.protocol.starts_with("kl-divergence token-perplexity window=32");
+      if (evaluation.dataset == "p") BOOST_TEST(evaluation.windows.size() == 2u);
+    }
+    BOOST_TEST(num_compared == 1u);
+    BOOST_TEST(numbers_of(run_folder("store", summary)).find("divergence/probability_change_rms") != std::string::npos);
+  });
+  for (const auto& [content, message] : {std::pair{"{\"text\": 3}", "line 1: expected an object with a string \"text\""}, {"\nword\n", "line 2: expected an object"},
+                                         {"{\"text\": \"alone\"}", "passage 'alone' has not two words"}}) {
+    comm::coordinate(world, [&] {
+      if (world.is_root()) write_file_atomically((folder / "bad.jsonl").string(), content);
+    });
+    const std::string found = testing::message_of([&] { run(world, "store", stages("bad.jsonl")); });
+    BOOST_TEST(found.find(message) != std::string::npos, found);
+  }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
