@@ -12,13 +12,10 @@ namespace kronlab::kernels {
 namespace {
 
 /// Halves are added to each other: shorter chains than lane after lane.
-float sum_of_lanes(Floats vector) {
-  float sums[word_lanes];
-  *reinterpret_cast<Floats*>(sums) = vector;
-  for (Index half = word_lanes / 2; half > 0; half /= 2) {
-    for (Index lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  return sums[0];
+float sum_of_lanes(Floats v) {
+  const Floats four = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7);
+  const Floats two = four + __builtin_shufflevector(four, four, 2, 3, 2, 3, 2, 3, 2, 3);
+  return two[0] + two[1];
 }
 
 /// W = scale code + offset in one group of one row.
