@@ -1,5 +1,6 @@
 #include "decompositions/registry.hpp"
 
+#include "decompositions/quantised_decomposer.hpp"
 #include "decompositions/sum_decomposer.hpp"
 #include "framework/config/registry.hpp"
 
@@ -64,6 +65,15 @@ std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
   return at_place(t, [&] { return make_whitened_svd_decomposer(options); });
 }
 
+std::unique_ptr<Decomposer> quantised(const StrictTable& t) {
+  QuantisedOptions options;
+  options.grid.bits = t.integer("bits", options.grid.bits, config::count_from(1));
+  options.grid.group = t.integer("group", options.grid.group, config::count_from(0));
+  options.grid.symmetric = t.flag("symmetric", false);
+  options.inner = decomposer_from(t.table("inner"));
+  return at_place(t, [&] { return make_quantised_decomposer(std::move(options)); });
+}
+
 std::unique_ptr<Decomposer> sum(const StrictTable& t) {
   SumOptions options;
   options.rounds = t.integer("rounds", options.rounds, config::count_from(1));
@@ -79,6 +89,7 @@ std::unique_ptr<Decomposer> sum(const StrictTable& t) {
 const config::Registry<Decomposer>& decomposers() {
   static const config::Registry<Decomposer> registry{
       {"kronecker", kronecker},
+      {"quantised", quantised},
       {"sum", sum},
       {"svd", svd},
       {"whitened-svd", whitened_svd},
