@@ -16,10 +16,10 @@ using linalg::Transpose;
 
 /// A panel of columns while it is settled.
 struct Panel {
-  Matrix<double> weights;  ///< [out, width]
-  Matrix<double> inverse;  ///< U of these columns
+  Matrix<double> weights;          ///< [out, width]
+  Matrix<double> inverse;          ///< U of these columns
   ConstMatrixView<double> factor;  ///< R of these columns
-  Index first = 0;  ///< its first column
+  Index first = 0;                 ///< its first column
 };
 
 /// Settles the columns begin .. begin + width of a panel, and moves the rest of it.  errors: adds |e|^2 of each row
@@ -57,7 +57,8 @@ SweepMoments sweep_moments(const std::string& layer, const Matrix<double>& c, do
   const Index n = c.rows();
   const double mean = mean_diagonal(c);
   if (!(mean > 0)) {
-    throw DataError(fmt::format("layer `{}`: all second moments of its inputs are 0: no token of the calibration text reached it", layer));
+    throw DataError(fmt::format(
+        "layer `{}`: all second moments of its inputs are 0: no token of the calibration text reached it", layer));
   }
   SweepMoments result;
   if (order == ColumnOrder::by_activation) {
@@ -68,7 +69,8 @@ SweepMoments sweep_moments(const std::string& layer, const Matrix<double>& c, do
   Matrix<double> h(n, n);
   for (Index i = 0; i < n; ++i) {
     const Index from = result.order.empty() ? i : result.order[static_cast<std::size_t>(i)];
-    for (Index j = 0; j < n; ++j) h(i, j) = c(from, result.order.empty() ? j : result.order[static_cast<std::size_t>(j)]);
+    for (Index j = 0; j < n; ++j)
+      h(i, j) = c(from, result.order.empty() ? j : result.order[static_cast<std::size_t>(j)]);
     if (h(i, i) == 0.0) {
       result.dead.push_back(from);
       h(i, i) = 1.0;
@@ -80,8 +82,9 @@ SweepMoments sweep_moments(const std::string& layer, const Matrix<double>& c, do
   try {
     result.factor = linalg::upper_factor(std::move(h));
   } catch (const DataError& error) {
-    throw DataError(fmt::format("layer `{}`: second moments of its inputs with damping {}: {}; gather more tokens or damp more", layer, damping,
-                                error.what()));
+    throw DataError(
+        fmt::format("layer `{}`: second moments of its inputs with damping {}: {}; gather more tokens or damp more",
+                    layer, damping, error.what()));
   }
   return result;
 }
@@ -106,8 +109,10 @@ Matrix<double> with_columns_restored(const Matrix<double>& weight, const std::ve
 
 double sweep_columns(const Matrix<double>& factor, ColumnPolicy& policy, Matrix<double>& weight) {
   const Index rows = weight.rows(), cols = weight.cols();
-  KRONLAB_EXPECTS(factor.rows() == cols && factor.cols() == cols, "sweep over {} columns with a factor [{}, {}]", cols, factor.rows(), factor.cols());
-  KRONLAB_EXPECTS(policy.panel() > 0 && policy.leaf() > 0, "panels of {} columns, leaves of {}", policy.panel(), policy.leaf());
+  KRONLAB_EXPECTS(factor.rows() == cols && factor.cols() == cols, "sweep over {} columns with a factor [{}, {}]", cols,
+                  factor.rows(), factor.cols());
+  KRONLAB_EXPECTS(policy.panel() > 0 && policy.leaf() > 0, "panels of {} columns, leaves of {}", policy.panel(),
+                  policy.leaf());
   policy.start(weight);
   Matrix<double> moved(rows, cols);  // W - W^ of the columns that are settled
   std::vector<double> errors(static_cast<std::size_t>(rows));
@@ -120,11 +125,13 @@ double sweep_columns(const Matrix<double>& factor, ColumnPolicy& policy, Matrix<
     panel.weights = to_matrix<double>(std::as_const(weight).view().block(0, first, rows, width));
     if (first > 0) {
       Matrix<double> asked(rows, width);
-      linalg::gemm(Transpose::no, std::as_const(moved).view().block(0, 0, rows, first), Transpose::no, factor.view().block(0, first, first, width), 0.0,
-                   asked.view());
-      linalg::gemm(Transpose::no, std::as_const(asked).view(), Transpose::no, std::as_const(panel.inverse).view(), 1.0, panel.weights.view());
+      linalg::gemm(Transpose::no, std::as_const(moved).view().block(0, 0, rows, first), Transpose::no,
+                   factor.view().block(0, first, first, width), 0.0, asked.view());
+      linalg::gemm(Transpose::no, std::as_const(asked).view(), Transpose::no, std::as_const(panel.inverse).view(), 1.0,
+                   panel.weights.view());
     }
-    for (Index begin = 0; begin < width; begin += policy.leaf()) settle_leaf(policy, panel, begin, std::min(policy.leaf(), width - begin), errors);
+    for (Index begin = 0; begin < width; begin += policy.leaf())
+      settle_leaf(policy, panel, begin, std::min(policy.leaf(), width - begin), errors);
 #pragma omp parallel for schedule(static)
     for (Index i = 0; i < rows; ++i) {
       for (Index j = 0; j < width; ++j) {

@@ -9,7 +9,8 @@ namespace kronlab::decompositions {
 
 /// Second moments of a layer's inputs as a sweep takes them.
 struct SweepMoments {
-  Matrix<double> factor;     ///< R, upper triangular: R R^T = H = C + damping mean(diag C) I, ones where an input was always 0
+  Matrix<double>
+      factor;  ///< R, upper triangular: R R^T = H = C + damping mean(diag C) I, ones where an input was always 0
   std::vector<Index> order;  ///< column j of the sweep is column order[j] of the weight; empty: as they are
   std::vector<Index> dead;   ///< columns of the weight whose input was always 0
 };

@@ -44,7 +44,8 @@ void expect_pruning_amount(std::string_view kind, const PruningAmount& amount) {
   const bool has_pattern = n != 0 || m != 0;
   if (sparsity.has_value() == has_pattern) throw ConfigError(fmt::format("{}: give either sparsity, or n and m", kind));
   if (sparsity && !(*sparsity >= 0 && *sparsity < 1)) {
-    throw ConfigError(fmt::format("{}: sparsity is {}, expected the share that is pruned, at least 0 and less than 1", kind, *sparsity));
+    throw ConfigError(fmt::format("{}: sparsity is {}, expected the share that is pruned, at least 0 and less than 1",
+                                  kind, *sparsity));
   }
   if (has_pattern && !(n >= 1 && n <= m)) {
     throw ConfigError(fmt::format("{}: {} of each {} weights are kept, expected n from 1 to m", kind, n, m));
@@ -52,13 +53,15 @@ void expect_pruning_amount(std::string_view kind, const PruningAmount& amount) {
 }
 
 void expect_whole_groups(std::string_view kind, const std::string& layer, Index cols, Index m) {
-  if (m > 0 && cols % m != 0) throw ConfigError(fmt::format("{}: the {} columns of `{}` are not divisible by m ({})", kind, cols, layer, m));
+  if (m > 0 && cols % m != 0)
+    throw ConfigError(fmt::format("{}: the {} columns of `{}` are not divisible by m ({})", kind, cols, layer, m));
 }
 
 Index num_pruned(double sparsity, Index num_weights) {
   const double product = sparsity * static_cast<double>(num_weights);
   const double nearest = std::round(product);
-  return std::min(static_cast<Index>(std::abs(product - nearest) < 1e-12 * nearest ? nearest : std::floor(product)), num_weights - 1);
+  return std::min(static_cast<Index>(std::abs(product - nearest) < 1e-12 * nearest ? nearest : std::floor(product)),
+                  num_weights - 1);
 }
 
 void prune_smallest_of_rows(ConstMatrixView<double> scores, Index count, MatrixView<std::uint8_t> mask) {
@@ -74,7 +77,8 @@ void prune_smallest_of_rows(ConstMatrixView<double> scores, Index count, MatrixV
 }
 
 void prune_smallest_of_all(ConstMatrixView<double> scores, Index count, MatrixView<std::uint8_t> mask) {
-  KRONLAB_EXPECTS(count >= 0 && count < scores.rows * scores.cols, "{} of {} weights pruned", count, scores.rows * scores.cols);
+  KRONLAB_EXPECTS(count >= 0 && count < scores.rows * scores.cols, "{} of {} weights pruned", count,
+                  scores.rows * scores.cols);
   const auto counts = histogram(scores);
   std::size_t bucket = 0;
   Index below = 0;  // scores in smaller buckets

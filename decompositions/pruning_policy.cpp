@@ -13,7 +13,8 @@ PruningPolicy::PruningPolicy(Index rows, const Matrix<double>& factor, const Pru
   panel_ = rounding_ && rounding_->group() < factor.cols() ? std::max(leaf_, rounding_->group()) : leaf_;
 }
 
-PruningPolicy::PruningPolicy(PruningMask mask, std::optional<RoundingPolicy> rounding) : mask_(std::move(mask)), rounding_(std::move(rounding)) {
+PruningPolicy::PruningPolicy(PruningMask mask, std::optional<RoundingPolicy> rounding)
+    : mask_(std::move(mask)), rounding_(std::move(rounding)) {
   constexpr Index block = 128;
   panel_ = rounding_ ? rounding_->panel() : block;
   leaf_ = rounding_ ? rounding_->leaf() : block;
@@ -34,9 +35,11 @@ void PruningPolicy::enter(Index first, ConstMatrixView<double> weights) {
   Matrix<double> scores(weights.rows, weights.cols);
 #pragma omp parallel for schedule(static)
   for (Index i = 0; i < weights.rows; ++i) {
-    for (Index j = 0; j < weights.cols; ++j) scores(i, j) = weights(i, j) * weights(i, j) * weighting_[static_cast<std::size_t>(first + j)];
+    for (Index j = 0; j < weights.cols; ++j)
+      scores(i, j) = weights(i, j) * weights(i, j) * weighting_[static_cast<std::size_t>(first + j)];
   }
-  prune_smallest_of_all(scores, num_pruned(*amount_.sparsity, scores.size()), mask_.view().block(0, first, weights.rows, weights.cols));
+  prune_smallest_of_all(scores, num_pruned(*amount_.sparsity, scores.size()),
+                        mask_.view().block(0, first, weights.rows, weights.cols));
 }
 
 double PruningPolicy::settle(Index row, Index column, std::span<const double> weights) noexcept {

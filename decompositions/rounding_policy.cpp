@@ -24,7 +24,9 @@ void expect_rounding_options(std::string_view kind, const RoundingOptions& optio
   if (options.bits != 2 && options.bits != 3 && options.bits != 4 && options.bits != 8) {
     throw ConfigError(fmt::format("{}: bits is {}, expected 2, 3, 4 or 8", kind, options.bits));
   }
-  if (options.group < 0) throw ConfigError(fmt::format("{}: group is {}, expected a number of columns, or 0 for all of a row", kind, options.group));
+  if (options.group < 0)
+    throw ConfigError(
+        fmt::format("{}: group is {}, expected a number of columns, or 0 for all of a row", kind, options.group));
 }
 
 RoundingGrid grid_of(std::span<const double> weights, const RoundingOptions& options, ScaleType scales) {
@@ -34,12 +36,16 @@ RoundingGrid grid_of(std::span<const double> weights, const RoundingOptions& opt
   RoundingGrid grid;
   grid.most = static_cast<double>((1 << options.bits) - 1);
   if (high > low) grid.scale = as_kept((high - low) / grid.most, scales);
-  grid.zero = options.symmetric ? static_cast<double>(1 << (options.bits - 1)) : std::clamp(std::nearbyint(-low / grid.scale), 0.0, grid.most);
+  grid.zero = options.symmetric ? static_cast<double>(1 << (options.bits - 1))
+                                : std::clamp(std::nearbyint(-low / grid.scale), 0.0, grid.most);
   return grid;
 }
 
 RoundingPolicy::RoundingPolicy(Index rows, Index cols, const RoundingOptions& options, ScaleType scales)
-    : options_(options), scale_type_(scales), group_(options.group > 0 ? std::min(options.group, cols) : cols), codes_(rows, cols) {
+    : options_(options),
+      scale_type_(scales),
+      group_(options.group > 0 ? std::min(options.group, cols) : cols),
+      codes_(rows, cols) {
   const bool is_in_leaf = group_ <= leaf_width;
   // The grid of all of a row is made before anything has moved.
   panel_ = group_ == cols ? std::min(cols, leaf_width) : is_in_leaf ? leaf_width / group_ * group_ : group_;
@@ -73,7 +79,8 @@ void RoundingPolicy::settle_zero(Index row, Index column, std::span<const double
 double RoundingPolicy::settle(Index row, Index column, std::span<const double> weights) noexcept {
   fit_if_first(row, column, weights);
   const Index g = column / group_;
-  const RoundingGrid grid{scales_(row, g), static_cast<double>(zero_points_(row, g)), static_cast<double>((1 << options_.bits) - 1)};
+  const RoundingGrid grid{scales_(row, g), static_cast<double>(zero_points_(row, g)),
+                          static_cast<double>((1 << options_.bits) - 1)};
   const double code = grid.code(weights.front());
   codes_(row, column) = static_cast<std::uint8_t>(code);
   return grid.value(code);

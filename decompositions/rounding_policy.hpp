@@ -12,7 +12,7 @@ enum class ScaleType { f64, f16 };
 /// The grid of the weights of a group: code c stands for scale (c - zero), 0 <= c < 2^bits.
 struct RoundingGrid {
   double scale = 1.0;
-  double zero = 0.0;   ///< a code, so that the weight 0 is on the grid
+  double zero = 0.0;  ///< a code, so that the weight 0 is on the grid
   double most = 0.0;  ///< 2^bits - 1
 
   /// The nearest code, halves to even.
@@ -47,8 +47,8 @@ class RoundingPolicy final : public ColumnPolicy {
   void settle_zero(Index row, Index column, std::span<const double> weights) noexcept;
 
   Index group() const { return group_; }
-  const Matrix<std::uint8_t>& codes() const { return codes_; }        ///< [out, in]
-  const Matrix<double>& scales() const { return scales_; }            ///< [out, groups]
+  const Matrix<std::uint8_t>& codes() const { return codes_; }              ///< [out, in]
+  const Matrix<double>& scales() const { return scales_; }                  ///< [out, groups]
   const Matrix<std::uint8_t>& zero_points() const { return zero_points_; }  ///< [out, groups]
 
  private:

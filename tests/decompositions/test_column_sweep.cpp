@@ -25,7 +25,8 @@ constexpr double eps = std::numeric_limits<double>::epsilon();
 
 /// Second moments of correlated variables.
 Matrix<double> moments(Index n, std::uint64_t seed) {
-  const auto mixing = random_matrix(n, n, RandomStream(seed).child(0)), plain = random_matrix(2 * n, n, RandomStream(seed).child(1));
+  const auto mixing = random_matrix(n, n, RandomStream(seed).child(0)),
+             plain = random_matrix(2 * n, n, RandomStream(seed).child(1));
   Matrix<double> samples(2 * n, n), result(n, n);
   linalg::gemm(Transpose::no, plain.view(), Transpose::no, mixing.view(), 0.0, samples.view());
   linalg::gram(std::as_const(samples).view(), result);
@@ -61,7 +62,9 @@ void reference_sweep(const Matrix<double>& factor, const auto& settle, Matrix<do
 
 class Golden {
  public:
-  explicit Golden(const std::filesystem::path& folder) : tensors_((folder / "golden.safetensors").string()), weight(to_matrix<double>(tensors_.load("weight", DType::f64).view())) {
+  explicit Golden(const std::filesystem::path& folder)
+      : tensors_((folder / "golden.safetensors").string()),
+        weight(to_matrix<double>(tensors_.load("weight", DType::f64).view())) {
     const auto inputs = tensors_.load("inputs", DType::f64);
     Matrix<double> c(inputs.cols(), inputs.cols());
     linalg::gram(inputs.view(), c);
@@ -73,10 +76,12 @@ class Golden {
     sweep_columns(factor, policy, w);
     return w;
   }
-  /// Both are in double: the same masks and codes, and weights to rounding. Neither a score nor a weight lies so near to
-  /// its threshold that rounding decides.
+  /// Both are in double: the same masks and codes, and weights to rounding. Neither a score nor a weight lies so near
+  /// to its threshold that rounding decides.
   void check(const std::string& name, const Matrix<double>& found) const {
-    BOOST_TEST_CONTEXT(name) { BOOST_TEST(relative_difference(found.view(), tensors_.load(name, DType::f64).view()) < 1e-12); }
+    BOOST_TEST_CONTEXT(name) {
+      BOOST_TEST(relative_difference(found.view(), tensors_.load(name, DType::f64).view()) < 1e-12);
+    }
   }
 
  private:
@@ -129,18 +134,24 @@ BOOST_AUTO_TEST_CASE(panels_and_leaves_change_nothing_but_rounding) {
     auto expected = w, found = w;
     auto policy = make();
     policy.start(w);
-    reference_sweep(factor, [&](Index i, Index j, std::span<const double> weights) { return policy.settle(i, j, weights); }, expected);
+    reference_sweep(
+        factor, [&](Index i, Index j, std::span<const double> weights) { return policy.settle(i, j, weights); },
+        expected);
     auto again = make();
     const double error = sweep_columns(factor, again, found);
     // The condition of H is about 1e5, that of R its root.
     BOOST_TEST(relative_difference(found.view(), expected.view()) < 1e3 * cols * eps);
     BOOST_TEST(std::abs(error / weighted_square(w, found, factor) - 1) < 1e3 * cols * eps);
   };
-  for (const Index group : {0, 32, 48, 130, 400}) check([&] { return RoundingPolicy(rows, cols, {.bits = 3, .group = group}, ScaleType::f64); });
+  for (const Index group : {0, 32, 48, 130, 400})
+    check([&] { return RoundingPolicy(rows, cols, {.bits = 3, .group = group}, ScaleType::f64); });
   for (const Index block : {16, 64, 256}) {
     check([&] { return PruningPolicy(rows, factor, {.sparsity = {}, .n = 1, .m = 2}, block); });
     for (const Index group : {0, 32, 256})
-      check([&] { return PruningPolicy(rows, factor, {.sparsity = {}, .n = 1, .m = 2}, block, RoundingPolicy(rows, cols, {.bits = 4, .group = group}, ScaleType::f64)); });
+      check([&] {
+        return PruningPolicy(rows, factor, {.sparsity = {}, .n = 1, .m = 2}, block,
+                             RoundingPolicy(rows, cols, {.bits = 4, .group = group}, ScaleType::f64));
+      });
   }
 }
 
@@ -192,7 +203,8 @@ BOOST_AUTO_TEST_CASE(gptq_of_one_column_and_of_uncorrelated_inputs_is_rounding) 
     round_to_nearest(a, nearest);
     sweep_columns(sweep_moments("w", diagonal, 0.01, ColumnOrder::given).factor, swept, b);
     BOOST_TEST(relative_difference(a.view(), b.view()) == 0.0);
-    for (Index i = 0; i < nearest.codes().size(); ++i) BOOST_REQUIRE(nearest.codes().data()[i] == swept.codes().data()[i]);
+    for (Index i = 0; i < nearest.codes().size(); ++i)
+      BOOST_REQUIRE(nearest.codes().data()[i] == swept.codes().data()[i]);
   }
 }
 
@@ -223,17 +235,20 @@ BOOST_AUTO_TEST_CASE(grids_hold_zero_their_ends_and_what_is_kept_of_their_scale)
 BOOST_AUTO_TEST_CASE(masks_prune_the_smallest_scores_and_of_equal_ones_the_first) {
   for (const Index cols : {1, 7, 64, 130}) {
     auto scores = random_matrix(11, cols, RandomStream(6));
-    for (Index i = 0; i < scores.size(); ++i) scores.data()[i] = std::round(std::abs(scores.data()[i]) * 4) / 4;  // many are equal
+    for (Index i = 0; i < scores.size(); ++i)
+      scores.data()[i] = std::round(std::abs(scores.data()[i]) * 4) / 4;  // many are equal
     for (const double sparsity : {0.0, 0.3, 0.5, 0.99}) {
       const auto expect = [&](std::span<const double> s, std::span<const std::uint8_t> mask, Index count) {
         std::vector<std::size_t> order(s.size());
         std::iota(order.begin(), order.end(), std::size_t{0});
         std::ranges::stable_sort(order, {}, [&](std::size_t at) { return s[at]; });
-        for (std::size_t k = 0; k < order.size(); ++k) BOOST_REQUIRE(mask[order[k]] == (static_cast<Index>(k) < count ? 1 : 0));
+        for (std::size_t k = 0; k < order.size(); ++k)
+          BOOST_REQUIRE(mask[order[k]] == (static_cast<Index>(k) < count ? 1 : 0));
       };
       PruningMask of_all(11, cols), of_rows(11, cols);
       prune_smallest_of_all(scores, num_pruned(sparsity, 11 * cols), of_all);
-      expect({scores.data(), static_cast<std::size_t>(scores.size())}, {of_all.data(), static_cast<std::size_t>(scores.size())}, num_pruned(sparsity, 11 * cols));
+      expect({scores.data(), static_cast<std::size_t>(scores.size())},
+             {of_all.data(), static_cast<std::size_t>(scores.size())}, num_pruned(sparsity, 11 * cols));
       prune_smallest_of_rows(scores, num_pruned(sparsity, cols), of_rows);
       for (Index i = 0; i < 11; ++i) {
         expect(scores.row(i), of_rows.row(i), num_pruned(sparsity, cols));
@@ -254,7 +269,10 @@ BOOST_AUTO_TEST_CASE(moments_that_say_nothing_are_refused_and_dead_inputs_are_fo
   BOOST_TEST(none.find("layer `h.0`: all second moments of its inputs are 0: no token") != std::string::npos, none);
   c(0, 0) = c(0, 2) = c(2, 0) = c(2, 2) = 1.0;
   const auto singular = message_of([&] { sweep_moments("h.0", c, 0.0, ColumnOrder::given); });
-  BOOST_TEST(singular.find("layer `h.0`: second moments of its inputs with damping 0: a matrix is not positive definite") != std::string::npos, singular);
+  BOOST_TEST(
+      singular.find("layer `h.0`: second moments of its inputs with damping 0: a matrix is not positive definite") !=
+          std::string::npos,
+      singular);
   BOOST_TEST(singular.find("damp more") != std::string::npos, singular);
   c(2, 2) = 2.0;
   const auto found = sweep_moments("h.0", c, 0.0, ColumnOrder::by_activation);
