@@ -16,16 +16,56 @@ using linalg::Transpose;
 
 /// A panel of columns while it is settled.
 struct Panel {
-  Matrix<double> weights;          ///< [out, width]
-  Matrix<double> inverse;          ///< U of these columns
+  MatrixView<double> weights;      ///< [out, width]
   ConstMatrixView<double> factor;  ///< R of these columns
-  Index first = 0;                 ///< its first column
+  Matrix<double> inverse;          ///< U of these columns
+  Index first = 0;                 ///< the first of them
+};
+
+/// W - W^ of columns that are settled: [out, in]. In float32, which moves the weights to come by some 1e-6 of
+/// themselves and the error by the square of that.
+class Settled {
+ public:
+  Settled(Index rows, Index cols) : moved_(Tensor::uninitialised(DType::f32, {rows, cols})) {}
+
+  void add(const Panel& panel, Matrix<double>& weight) {
+    const auto moved = moved_.matrix<float>();
+#pragma omp parallel for schedule(static)
+    for (Index i = 0; i < weight.rows(); ++i) {
+      const auto was = weight.row(i).subspan(static_cast<std::size_t>(panel.first));
+      for (Index j = 0; j < panel.weights.cols; ++j) {
+        moved(i, panel.first + j) = static_cast<float>(was[static_cast<std::size_t>(j)] - panel.weights(i, j));
+        was[static_cast<std::size_t>(j)] = panel.weights(i, j);
+      }
+    }
+  }
+
+  /// What they ask of a panel: its weights += (W - W^) R_(before, panel) U.  factor: R
+  void move(Panel& panel, const Matrix<double>& factor) const {
+    const Index width = panel.weights.cols;
+    const auto before = to_matrix<float>(factor.view().block(0, panel.first, panel.first, width));
+    const auto moved = moved_.matrix<float>();
+    constexpr Index strip = 128;  // rows of a product of one thread: fixed, so their number does not enter the result
+#pragma omp parallel for schedule(dynamic)
+    for (Index row = 0; row < moved.rows; row += strip) {
+      const Index rows = std::min(strip, moved.rows - row);
+      Matrix<float> product(rows, width);
+      linalg::gemm(Transpose::no, moved.block(row, 0, rows, panel.first), Transpose::no, before.view(), 0.0,
+                   product.view());
+      const auto asked = to_matrix<double>(std::as_const(product).view());
+      linalg::gemm(Transpose::no, asked.view(), Transpose::no, std::as_const(panel.inverse).view(), 1.0,
+                   panel.weights.block(row, 0, rows, width));
+    }
+  }
+
+ private:
+  Tensor moved_;
 };
 
 /// Settles the columns begin .. begin + width of a panel, and moves the rest of it.  errors: adds |e|^2 of each row
 void settle_leaf(ColumnPolicy& policy, Panel& panel, Index begin, Index width, std::vector<double>& errors) {
-  const Index rows = panel.weights.rows(), rest = panel.weights.cols() - begin - width;
-  policy.enter(panel.first + begin, std::as_const(panel.weights).view().block(0, begin, rows, width));
+  const Index rows = panel.weights.rows, rest = panel.weights.cols - begin - width;
+  policy.enter(panel.first + begin, panel.weights.block(0, begin, rows, width));
   Matrix<double> steps(rows, rest > 0 ? width : 0);  // -e
 #pragma omp parallel for schedule(static)
   for (Index i = 0; i < rows; ++i) {
@@ -48,7 +88,7 @@ void settle_leaf(ColumnPolicy& policy, Panel& panel, Index begin, Index width, s
   if (rest == 0) return;
   linalg::gemm(Transpose::no, std::as_const(steps).view(), Transpose::no,
                std::as_const(panel.inverse).view().block(begin, begin + width, width, rest), 1.0,
-               panel.weights.view().block(0, begin + width, rows, rest));
+               panel.weights.block(0, begin + width, rows, rest));
 }
 
 }  // namespace
@@ -67,16 +107,15 @@ SweepMoments sweep_moments(const std::string& layer, const Matrix<double>& c, do
     std::ranges::stable_sort(result.order, std::greater{}, [&](Index j) { return c(j, j); });
   }
   Matrix<double> h(n, n);
+  const auto from = [&](Index j) { return result.order.empty() ? j : result.order[static_cast<std::size_t>(j)]; };
+#pragma omp parallel for schedule(static)
   for (Index i = 0; i < n; ++i) {
-    const Index from = result.order.empty() ? i : result.order[static_cast<std::size_t>(i)];
-    for (Index j = 0; j < n; ++j)
-      h(i, j) = c(from, result.order.empty() ? j : result.order[static_cast<std::size_t>(j)]);
-    if (h(i, i) == 0.0) {
-      result.dead.push_back(from);
-      h(i, i) = 1.0;
-    } else {
-      h(i, i) += damping * mean;
-    }
+    for (Index j = 0; j < n; ++j) h(i, j) = c(from(i), from(j));
+  }
+  for (Index i = 0; i < n; ++i) {
+    const bool is_dead = h(i, i) == 0.0;
+    if (is_dead) result.dead.push_back(from(i));
+    h(i, i) = is_dead ? 1.0 : h(i, i) + damping * mean;
   }
   std::ranges::sort(result.dead);
   try {
@@ -114,31 +153,19 @@ double sweep_columns(const Matrix<double>& factor, ColumnPolicy& policy, Matrix<
   KRONLAB_EXPECTS(policy.panel() > 0 && policy.leaf() > 0, "panels of {} columns, leaves of {}", policy.panel(),
                   policy.leaf());
   policy.start(weight);
-  Matrix<double> moved(rows, cols);  // W - W^ of the columns that are settled
+  Settled settled(rows, cols);
   std::vector<double> errors(static_cast<std::size_t>(rows));
+  Matrix<double> buffer(rows, std::min(policy.panel(), cols));
   for (Index first = 0; first < cols; first += policy.panel()) {
     const Index width = std::min(policy.panel(), cols - first);
-    Panel panel;
-    panel.first = first;
-    panel.factor = factor.view().block(first, first, width, width);
-    panel.inverse = linalg::inverse_of_upper(panel.factor);
-    panel.weights = to_matrix<double>(std::as_const(weight).view().block(0, first, rows, width));
-    if (first > 0) {
-      Matrix<double> asked(rows, width);
-      linalg::gemm(Transpose::no, std::as_const(moved).view().block(0, 0, rows, first), Transpose::no,
-                   factor.view().block(0, first, first, width), 0.0, asked.view());
-      linalg::gemm(Transpose::no, std::as_const(asked).view(), Transpose::no, std::as_const(panel.inverse).view(), 1.0,
-                   panel.weights.view());
-    }
+    const auto own = factor.view().block(first, first, width, width);
+    Panel panel{buffer.view().block(0, 0, rows, width), own, linalg::inverse_of_upper(own), first};
+#pragma omp parallel for schedule(static)
+    for (Index i = 0; i < rows; ++i) std::copy_n(&weight(i, first), width, panel.weights.row(i).begin());
+    if (first > 0) settled.move(panel, factor);
     for (Index begin = 0; begin < width; begin += policy.leaf())
       settle_leaf(policy, panel, begin, std::min(policy.leaf(), width - begin), errors);
-#pragma omp parallel for schedule(static)
-    for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < width; ++j) {
-        moved(i, first + j) = weight(i, first + j) - panel.weights(i, j);
-        weight(i, first + j) = panel.weights(i, j);
-      }
-    }
+    settled.add(panel, weight);
   }
   return std::accumulate(errors.begin(), errors.end(), 0.0);
 }

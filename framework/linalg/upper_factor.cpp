@@ -50,6 +50,7 @@ Matrix<double> upper_factor(Matrix<double> h) {
     const auto factored = std::as_const(h).view().block(0, last, last, n - last);
     if (last < n)
       gemm(Transpose::no, factored, Transpose::yes, factored.block(first, 0, width, n - last), 0.0, panel.view());
+#pragma omp parallel for schedule(static)
     for (Index i = 0; i < last; ++i) {
       for (Index j = 0; j < width; ++j) panel(i, j) = h(i, first + j) - panel(i, j);
     }

@@ -1,3 +1,5 @@
+#include <omp.h>
+
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <limits>
@@ -22,6 +24,7 @@ using linalg::Transpose;
 namespace {
 
 constexpr double eps = std::numeric_limits<double>::epsilon();
+constexpr double float_eps = std::numeric_limits<float>::epsilon();
 
 /// Second moments of correlated variables.
 Matrix<double> moments(Index n, std::uint64_t seed) {
@@ -80,7 +83,7 @@ class Golden {
   /// to its threshold that rounding decides.
   void check(const std::string& name, const Matrix<double>& found) const {
     BOOST_TEST_CONTEXT(name) {
-      BOOST_TEST(relative_difference(found.view(), tensors_.load(name, DType::f64).view()) < 1e-12);
+      BOOST_TEST(relative_difference(found.view(), tensors_.load(name, DType::f64).view()) < 10 * float_eps);
     }
   }
 
@@ -125,8 +128,8 @@ BOOST_AUTO_TEST_CASE(rounding_and_gptq_are_those_of_the_reference) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(panels_and_leaves_change_nothing_but_rounding) {
-  constexpr Index rows = 9, cols = 530;
+BOOST_AUTO_TEST_CASE(neither_panels_nor_threads_change_more_than_rounding_does) {
+  constexpr Index rows = 150, cols = 530;
   const auto c = moments(cols, 1);
   const auto factor = sweep_moments("w", c, 0.01, ColumnOrder::given).factor;
   const auto w = random_matrix(rows, cols, RandomStream(2));
@@ -139,9 +142,24 @@ BOOST_AUTO_TEST_CASE(panels_and_leaves_change_nothing_but_rounding) {
         expected);
     auto again = make();
     const double error = sweep_columns(factor, again, found);
-    // The condition of H is about 1e5, that of R its root.
-    BOOST_TEST(relative_difference(found.view(), expected.view()) < 1e3 * cols * eps);
-    BOOST_TEST(std::abs(error / weighted_square(w, found, factor) - 1) < 1e3 * cols * eps);
+    BOOST_TEST(std::abs(error / weighted_square(w, found, factor) - 1) < 1e3 * cols * float_eps);
+    // Columns of R are up to about 100 times as long as their diagonal entry. A row in which a weight lies on the edge
+    // of its code may go another way from there.
+    Index num_others = 0;
+    for (Index i = 0; i < rows; ++i) {
+      const auto row = [&](const Matrix<double>& of) { return of.view().block(i, 0, 1, cols); };
+      num_others += relative_difference(row(found), row(expected)) < 100 * 10 * float_eps ? 0 : 1;
+    }
+    BOOST_TEST(num_others <= 3);
+    const int threads = omp_get_max_threads();
+    for (const int num_threads : {2, 3}) {
+      omp_set_num_threads(num_threads);
+      auto policy_again = make();
+      auto bits = w;
+      BOOST_TEST(sweep_columns(factor, policy_again, bits) == error);
+      BOOST_TEST(relative_difference(bits.view(), found.view()) == 0.0);
+    }
+    omp_set_num_threads(threads);
   };
   for (const Index group : {0, 32, 48, 130, 400})
     check([&] { return RoundingPolicy(rows, cols, {.bits = 3, .group = group}, ScaleType::f64); });
