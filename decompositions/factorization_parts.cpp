@@ -3,12 +3,14 @@
 
 #include "decompositions/factorization.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/part_access.hpp"
 #include "decompositions/permuted.hpp"
+#include "decompositions/quantised_dense.hpp"
 #include "decompositions/scaled.hpp"
+#include "decompositions/sparse.hpp"
 #include "decompositions/sum.hpp"
 
 namespace kronlab::decompositions {
-namespace {
 
 Tensor take_tensor(FactorizationParts& parts, const std::string& name) {
   const auto found = parts.tensors.find(name);
@@ -23,6 +25,15 @@ FactorizationParts take_child(FactorizationParts& parts, const std::string& name
     throw DataError(fmt::format("factorization '{}': part '{}' is missing", parts.kind, name));
   return std::move(found->second);
 }
+
+Index integer_of(const FactorizationParts& parts, const std::string& name) {
+  const auto found = parts.integers.find(name);
+  if (found == parts.integers.end())
+    throw DataError(fmt::format("factorization '{}': integer '{}' is missing", parts.kind, name));
+  return found->second;
+}
+
+namespace {
 
 std::vector<Index> take_permutation(FactorizationParts& parts, const std::string& name) {
   if (!parts.tensors.contains(name)) return {};
@@ -114,7 +125,7 @@ class PartsReader {
   std::string text() { return std::string(take(count())); }
   Tensor tensor() {
     const Index type = number();
-    if (type != static_cast<Index>(DType::f32) && type != static_cast<Index>(DType::i32))
+    if (type != static_cast<Index>(DType::f32) && type != static_cast<Index>(DType::f16) && type != static_cast<Index>(DType::i32))
       throw DataError(fmt::format("factorization: dtype {} of a factor", type));
     std::vector<Index> shape(static_cast<std::size_t>(count()));
     Index size = size_of(static_cast<DType>(type));
@@ -146,18 +157,20 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     return std::make_unique<Permuted>(make_factorization(take_child(parts, "inner")), std::move(rows),
                                       std::move(columns));
   }
+  if (parts.kind == "quantised-dense") return QuantisedDense::from_parts(parts);
   if (parts.kind == "scaled") {
     Tensor row_scales = take_scales(parts, "row_scales"), column_scales = take_scales(parts, "column_scales");
     return std::make_unique<Scaled>(make_factorization(take_child(parts, "inner")), std::move(row_scales),
                                     std::move(column_scales));
   }
+  if (parts.kind == "sparse") return Sparse::from_parts(parts);
   if (parts.kind == "sum") {
     std::vector<std::unique_ptr<Factorization>> terms;
     while (terms.size() < parts.children.size()) terms.push_back(make_factorization(take_child(parts, Sum::term_name(terms.size()))));
     return std::make_unique<Sum>(std::move(terms));
   }
   throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, scaled, sum", parts.kind));
+      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, quantised-dense, scaled, sparse, sum", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

@@ -29,6 +29,7 @@ json add_parts(const std::string& path, const FactorizationParts& parts, std::ve
 
 Tensor load_tensor(const storage::SafetensorsFile& file, const std::string& name) {
   const auto& info = file.info(name);
+  if (info.stored_type == "F16") return file.load(name, DType::f16);
   if (info.stored_type != "I32") return file.load(name);
   Tensor tensor = Tensor::uninitialised(DType::i32, info.shape);
   const auto values = file.read_integers(name);

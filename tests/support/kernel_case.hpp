@@ -48,4 +48,15 @@ inline double error_of(const Matrix<double>& found, const Matrix<double>& expect
   return relative_difference(found.view(), expected.view());
 }
 
+inline Matrix<double> absolute(Matrix<double> values) {
+  for (Index i = 0; i < values.size(); ++i) values.data()[i] = std::abs(values.data()[i]);
+  return values;
+}
+
+/// |found - expected|_F / |sizes|_F.
+inline double error_against(const Matrix<double>& sizes, const Matrix<double>& found, const Matrix<double>& expected) {
+  const Matrix<double> zero(sizes.rows(), sizes.cols());
+  return error_of(found, expected) * error_of(expected, zero) / error_of(sizes, zero);
+}
+
 }  // namespace kronlab::testing
