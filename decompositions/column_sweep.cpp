@@ -93,13 +93,21 @@ void settle_leaf(ColumnPolicy& policy, Panel& panel, Index begin, Index width, s
 
 }  // namespace
 
+void expect_tokens(const std::string& layer, const Matrix<double>& c) {
+  if (mean_diagonal(c) > 0) return;
+  throw DataError(fmt::format(
+      "layer `{}`: all second moments of its inputs are 0: no token of the calibration text reached it", layer));
+}
+
+double sweep_cost(Index rows, Index cols) {
+  const auto out = static_cast<double>(rows), in = static_cast<double>(cols);
+  return in * in * in / 6 + out * in * (in / 2 + 128);
+}
+
 SweepMoments sweep_moments(const std::string& layer, const Matrix<double>& c, double damping, ColumnOrder order) {
   const Index n = c.rows();
   const double mean = mean_diagonal(c);
-  if (!(mean > 0)) {
-    throw DataError(fmt::format(
-        "layer `{}`: all second moments of its inputs are 0: no token of the calibration text reached it", layer));
-  }
+  expect_tokens(layer, c);
   SweepMoments result;
   if (order == ColumnOrder::by_activation) {
     result.order.resize(static_cast<std::size_t>(n));

@@ -1,11 +1,15 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "framework/tensor/tensor.hpp"
 
 namespace kronlab::decompositions {
+
+/// @throws DataError naming the layer if C is 0: it had no input
+void expect_tokens(const std::string& layer, const Matrix<double>& c);
 
 /// Second moments of a layer's inputs as a sweep takes them.
 struct SweepMoments {
@@ -53,5 +57,7 @@ class ColumnPolicy {
 /// operations after the factor. Bit-equal for any number of threads.
 /// weight: [out, in], in the order of the sweep
 double sweep_columns(const Matrix<double>& factor, ColumnPolicy& policy, Matrix<double>& weight);
+/// Multiply-adds of a factor and a sweep, roughly.
+double sweep_cost(Index rows, Index cols);
 
 }  // namespace kronlab::decompositions

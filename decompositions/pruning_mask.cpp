@@ -40,7 +40,8 @@ std::vector<Index> histogram(ConstMatrixView<double> scores) {
 }  // namespace
 
 void expect_pruning_amount(std::string_view kind, const PruningAmount& amount) {
-  const auto& [sparsity, n, m] = amount;
+  const auto& sparsity = amount.sparsity;
+  const auto [n, m] = amount.pattern;
   const bool has_pattern = n != 0 || m != 0;
   if (sparsity.has_value() == has_pattern) throw ConfigError(fmt::format("{}: give either sparsity, or n and m", kind));
   if (sparsity && !(*sparsity >= 0 && *sparsity < 1)) {
@@ -50,11 +51,6 @@ void expect_pruning_amount(std::string_view kind, const PruningAmount& amount) {
   if (has_pattern && !(n >= 1 && n <= m)) {
     throw ConfigError(fmt::format("{}: {} of each {} weights are kept, expected n from 1 to m", kind, n, m));
   }
-}
-
-void expect_whole_groups(std::string_view kind, const std::string& layer, Index cols, Index m) {
-  if (m > 0 && cols % m != 0)
-    throw ConfigError(fmt::format("{}: the {} columns of `{}` are not divisible by m ({})", kind, cols, layer, m));
 }
 
 Index num_pruned(double sparsity, Index num_weights) {

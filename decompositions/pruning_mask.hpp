@@ -6,20 +6,17 @@
 #include <string>
 #include <string_view>
 
-#include "framework/tensor/tensor.hpp"
+#include "decompositions/sparse_pattern.hpp"
 
 namespace kronlab::decompositions {
 
-/// How many weights go: a share of them, or all but n of each m that follow each other in a row.
+/// How many weights go: a share of them, or all but n of each m neighbours in a row.
 struct PruningAmount {
   std::optional<double> sparsity;  ///< share that is pruned, 0 <= sparsity < 1
-  Index n = 0;                     ///< or weights that are kept
-  Index m = 0;                     ///< of each m
+  SparsePattern pattern{};         ///< or n:m
 };
 /// @throws ConfigError unless exactly one of both is given and something is kept
 void expect_pruning_amount(std::string_view kind, const PruningAmount& amount);
-/// @throws ConfigError naming the layer if m does not divide its columns
-void expect_whole_groups(std::string_view kind, const std::string& layer, Index cols, Index m);
 /// floor(sparsity * num_weights), a product that rounding put below an integer being that integer; one weight stays.
 Index num_pruned(double sparsity, Index num_weights);
 

@@ -9,7 +9,7 @@ PruningPolicy::PruningPolicy(Index rows, const Matrix<double>& factor, const Pru
                              std::optional<RoundingPolicy> rounding)
     : amount_(amount), mask_(rows, factor.cols()), rounding_(std::move(rounding)) {
   for (Index j = 0; j < factor.cols(); ++j) weighting_.push_back(factor(j, j) * factor(j, j));
-  leaf_ = amount.m > 0 ? (block + amount.m - 1) / amount.m * amount.m : block;
+  leaf_ = leaf_of(amount, block);
   panel_ = rounding_ && rounding_->group() < factor.cols() ? std::max(leaf_, rounding_->group()) : leaf_;
 }
 
@@ -18,6 +18,11 @@ PruningPolicy::PruningPolicy(PruningMask mask, std::optional<RoundingPolicy> rou
   constexpr Index block = 128;
   panel_ = rounding_ ? rounding_->panel() : block;
   leaf_ = rounding_ ? rounding_->leaf() : block;
+}
+
+Index PruningPolicy::leaf_of(const PruningAmount& amount, Index block) {
+  const Index m = amount.pattern.m;
+  return m > 0 ? (block + m - 1) / m * m : block;
 }
 
 Index PruningPolicy::num_pruned_by_blocks(Index rows, Index cols, double sparsity, Index block) {
@@ -43,12 +48,13 @@ void PruningPolicy::enter(Index first, ConstMatrixView<double> weights) {
 }
 
 double PruningPolicy::settle(Index row, Index column, std::span<const double> weights) noexcept {
-  if (amount_.m > 0 && column % amount_.m == 0) {
+  if (amount_.pattern.m > 0 && column % amount_.pattern.m == 0) {
     static thread_local std::vector<double> scores;
     scores.clear();
-    for (std::size_t j = 0; j < static_cast<std::size_t>(amount_.m); ++j)
+    for (std::size_t j = 0; j < static_cast<std::size_t>(amount_.pattern.m); ++j)
       scores.push_back(weights[j] * weights[j] * weighting_[static_cast<std::size_t>(column) + j]);
-    prune_smallest_of_group(scores, amount_.n, mask_.row(row).subspan(static_cast<std::size_t>(column), scores.size()));
+    prune_smallest_of_group(scores, amount_.pattern.n,
+                            mask_.row(row).subspan(static_cast<std::size_t>(column), scores.size()));
   }
   if (mask_(row, column) == 0) return rounding_ ? rounding_->settle(row, column, weights) : weights.front();
   if (rounding_) rounding_->settle_zero(row, column, weights);

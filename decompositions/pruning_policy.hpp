@@ -20,6 +20,8 @@ class PruningPolicy final : public ColumnPolicy {
   /// With a mask, in the order of the sweep.
   PruningPolicy(PruningMask mask, std::optional<RoundingPolicy> rounding = {});
 
+  /// Columns of a leaf.
+  static Index leaf_of(const PruningAmount& amount, Index block);
   /// Weights that are pruned of [rows, cols] by a share of each block.
   static Index num_pruned_by_blocks(Index rows, Index cols, double sparsity, Index block);
 

@@ -9,56 +9,31 @@ namespace {
 /// A leaf is at most about this wide: within it weights move one by one, from leaf to leaf by products of matrices.
 constexpr Index leaf_width = 128;
 
-double as_kept(double scale, ScaleType type) {
-  if (type == ScaleType::f64) return scale;
-  const auto rounded = static_cast<double>(static_cast<float>(float16(static_cast<float>(scale))));
-  constexpr double least = 0x1p-24;  // of half precision
-  return std::max(rounded, least);
-}
-
 }  // namespace
 
-double RoundingGrid::code(double weight) const { return std::clamp(std::nearbyint(weight / scale) + zero, 0.0, most); }
-
-void expect_rounding_options(std::string_view kind, const RoundingOptions& options) {
-  if (options.bits != 2 && options.bits != 3 && options.bits != 4 && options.bits != 8) {
-    throw ConfigError(fmt::format("{}: bits is {}, expected 2, 3, 4 or 8", kind, options.bits));
-  }
-  if (options.group < 0)
-    throw ConfigError(
-        fmt::format("{}: group is {}, expected a number of columns, or 0 for all of a row", kind, options.group));
-}
-
-RoundingGrid grid_of(std::span<const double> weights, const RoundingOptions& options, ScaleType scales) {
-  double low = 0, high = 0;
-  for (const double w : weights) low = std::min(low, w), high = std::max(high, w);
-  if (options.symmetric) high = std::max(-low, high), low = -high;
-  RoundingGrid grid;
-  grid.most = static_cast<double>((1 << options.bits) - 1);
-  if (high > low) grid.scale = as_kept((high - low) / grid.most, scales);
-  grid.zero = options.symmetric ? static_cast<double>(1 << (options.bits - 1))
-                                : std::clamp(std::nearbyint(-low / grid.scale), 0.0, grid.most);
-  return grid;
-}
-
-RoundingPolicy::RoundingPolicy(Index rows, Index cols, const RoundingOptions& options, ScaleType scales)
-    : options_(options),
-      scale_type_(scales),
-      group_(options.group > 0 ? std::min(options.group, cols) : cols),
-      codes_(rows, cols) {
+RoundingPolicy::RoundingPolicy(Index rows, Index cols, const QuantisationGrid& grid, ScaleRounding rounding)
+    : grid_(grid), rounding_(rounding), group_(grid.group > 0 ? std::min(grid.group, cols) : cols), codes_(rows, cols) {
   const bool is_in_leaf = group_ <= leaf_width;
   // The grid of all of a row is made before anything has moved.
   panel_ = group_ == cols ? std::min(cols, leaf_width) : is_in_leaf ? leaf_width / group_ * group_ : group_;
   leaf_ = std::min(panel_, is_in_leaf ? panel_ : leaf_width);
-  const Index num_groups = (cols + group_ - 1) / group_;
+  const Index num_groups = grid.num_groups(cols);
   zero_points_ = Matrix<std::uint8_t>(rows, num_groups);
   scales_ = Matrix<double>(rows, num_groups);
 }
 
 void RoundingPolicy::fit(Index row, Index of_group, std::span<const double> weights) {
-  const auto grid = grid_of(weights, options_, scale_type_);
-  scales_(row, of_group) = grid.scale;
-  zero_points_(row, of_group) = static_cast<std::uint8_t>(grid.zero);
+  const auto by = scale_by_range(weights, grid_);
+  scales_(row, of_group) = static_cast<double>(by.scale);
+  zero_points_(row, of_group) = by.zero;
+  if (rounding_ == ScaleRounding::stored) return;
+  const auto [least, greatest] = std::ranges::minmax(weights);
+  const double low = std::min(least, 0.0), high = std::max(greatest, 0.0),
+               steps = static_cast<double>(grid_.num_levels() - 1);
+  if (low == high) return;
+  scales_(row, of_group) = (grid_.symmetric ? 2 * std::max(-low, high) : high - low) / steps;
+  if (!grid_.symmetric)
+    zero_points_(row, of_group) = static_cast<std::uint8_t>(std::nearbyint(-low / scales_(row, of_group)));
 }
 
 void RoundingPolicy::start(ConstMatrixView<double> weights) {
@@ -79,11 +54,21 @@ void RoundingPolicy::settle_zero(Index row, Index column, std::span<const double
 double RoundingPolicy::settle(Index row, Index column, std::span<const double> weights) noexcept {
   fit_if_first(row, column, weights);
   const Index g = column / group_;
-  const RoundingGrid grid{scales_(row, g), static_cast<double>(zero_points_(row, g)),
-                          static_cast<double>((1 << options_.bits) - 1)};
-  const double code = grid.code(weights.front());
+  const double scale = scales_(row, g), zero = zero_points_(row, g), most = static_cast<double>(grid_.num_levels() - 1);
+  const double code = std::clamp(std::nearbyint(weights.front() / scale) + zero, 0.0, most);
   codes_(row, column) = static_cast<std::uint8_t>(code);
-  return grid.value(code);
+  return scale * (code - zero);
+}
+
+QuantisedCodes RoundingPolicy::quantised_codes() const {
+  KRONLAB_EXPECTS(rounding_ == ScaleRounding::stored, "codes for scales that were not rounded");
+  QuantisedCodes content;
+  content.rows = codes_.rows(), content.cols = codes_.cols(), content.grid = grid_;
+  content.codes.assign(codes_.data(), codes_.data() + codes_.size());
+  content.scales = Tensor(DType::f32, {scales_.rows(), scales_.cols()});
+  convert(scales_.view(), content.scales.view());
+  if (!grid_.symmetric) content.zeros.assign(zero_points_.data(), zero_points_.data() + zero_points_.size());
+  return content;
 }
 
 void round_to_nearest(Matrix<double>& weight, RoundingPolicy& policy) {

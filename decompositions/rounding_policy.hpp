@@ -3,40 +3,21 @@
 #include <cstdint>
 
 #include "decompositions/column_sweep.hpp"
+#include "decompositions/quantised_dense.hpp"
 
 namespace kronlab::decompositions {
 
-/// How the scale of a grid is kept.
-enum class ScaleType { f64, f16 };
-
-/// The grid of the weights of a group: code c stands for scale (c - zero), 0 <= c < 2^bits.
-struct RoundingGrid {
-  double scale = 1.0;
-  double zero = 0.0;  ///< a code, so that the weight 0 is on the grid
-  double most = 0.0;  ///< 2^bits - 1
-
-  /// The nearest code, halves to even.
-  double code(double weight) const;
-  double value(double code) const { return scale * (code - zero); }
+/// How the scale of a group is rounded before codes are chosen.
+enum class ScaleRounding {
+  stored,  ///< as rounded_scale has it
+  none,
 };
-
-struct RoundingOptions {
-  Index bits = 4;
-  Index group = 0;         ///< columns that share a grid in a row; 0: all of it
-  bool symmetric = false;  ///< the middle code is 0: no zero points to choose, half a step is lost at one end
-};
-/// @throws ConfigError unless bits are 2, 3, 4 or 8, the group not negative
-void expect_rounding_options(std::string_view kind, const RoundingOptions& options);
-
-/// The grid from the least to the largest of the weights, 0 included; symmetric, from -a to a for the largest |w| = a.
-/// All zero: scale 1.
-RoundingGrid grid_of(std::span<const double> weights, const RoundingOptions& options, ScaleType scales);
 
 /// Weights go to the nearest value of their group's grid, which is made of the group as it is when the sweep reaches it
 /// (GPTQ: Frantar et al., 2210.17323).
 class RoundingPolicy final : public ColumnPolicy {
  public:
-  RoundingPolicy(Index rows, Index cols, const RoundingOptions& options, ScaleType scales);
+  RoundingPolicy(Index rows, Index cols, const QuantisationGrid& grid, ScaleRounding rounding = ScaleRounding::stored);
 
   Index panel() const override { return panel_; }
   Index leaf() const override { return leaf_; }
@@ -46,17 +27,17 @@ class RoundingPolicy final : public ColumnPolicy {
   /// The same for a weight that becomes 0.
   void settle_zero(Index row, Index column, std::span<const double> weights) noexcept;
 
-  Index group() const { return group_; }
-  const Matrix<std::uint8_t>& codes() const { return codes_; }              ///< [out, in]
-  const Matrix<double>& scales() const { return scales_; }                  ///< [out, groups]
-  const Matrix<std::uint8_t>& zero_points() const { return zero_points_; }  ///< [out, groups]
+  Index group() const { return group_; }  ///< columns of a group, at most all
+  /// All that was settled.
+  QuantisedCodes quantised_codes() const;
+  const Matrix<std::uint8_t>& codes() const { return codes_; }  ///< [out, in]
 
  private:
   void fit(Index row, Index of_group, std::span<const double> weights);
   void fit_if_first(Index row, Index column, std::span<const double> weights);
 
-  RoundingOptions options_;
-  ScaleType scale_type_;
+  QuantisationGrid grid_;
+  ScaleRounding rounding_;
   Index group_, panel_, leaf_;
   Matrix<std::uint8_t> codes_, zero_points_;
   Matrix<double> scales_;

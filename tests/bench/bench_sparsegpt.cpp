@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
   std::printf("SparseGPT of %ld x %ld, %d threads\n", static_cast<long>(rows), static_cast<long>(cols),
               omp_get_max_threads());
   for (const auto& [name, amount, bits] : {std::tuple<const char*, PruningAmount, Index>{"50 %", {.sparsity = 0.5}, 0},
-                                           {"2:4", {.sparsity = {}, .n = 2, .m = 4}, 0},
+                                           {"2:4", {.sparsity = {}, .pattern = {2, 4}}, 0},
                                            {"50 % and 4 bits, group 128", {.sparsity = 0.5}, 4}}) {
     std::vector<double> total, factor, to_paper, to_sweep, to_paper_f32;
     for (int round = 0; round < rounds; ++round) {
@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
       auto w = weight;
       const double sweep_s = seconds_of([&] {
         std::optional<RoundingPolicy> rounding;
-        if (bits > 0) rounding.emplace(rows, cols, RoundingOptions{.bits = bits, .group = 128}, ScaleType::f16);
+        if (bits > 0) rounding.emplace(rows, cols, QuantisationGrid{.bits = bits, .group = 128});
         PruningPolicy policy(rows, found.factor, amount, 128, rounding);
         sweep_columns(found.factor, policy, w);
       });
