@@ -27,6 +27,14 @@ void expect_whole_groups(std::string_view kind, const std::string& layer, Index 
         fmt::format("{}: the {} columns of `{}` are not divisible by m ({})", kind, cols, layer, pattern.m));
 }
 
+/// None where an order of the columns is worth nothing.
+std::optional<GroupingProblem> grouping_of(std::string_view kind, const std::string& layer, Index cols,
+                                           const SparsePattern& pattern) {
+  expect_whole_groups(kind, layer, cols, pattern);
+  if (pattern.n == pattern.m) return std::nullopt;
+  return GroupingProblem{.right_cols = pattern.m, .num_kept = pattern.n};
+}
+
 Matrix<double> scores_of(const std::string& layer, const Matrix<double>& weight, MaskSource source,
                          const LayerStatistics& statistics) {
   std::vector<double> scales(static_cast<std::size_t>(weight.cols()), 1.0);
@@ -108,6 +116,9 @@ class PruningDecomposer final : public Decomposer {
     const Index kept = num_kept(options_.amount, options_.scope, rows, cols);
     return {kept, Sparse::stored_bytes_of(rows, cols, options_.amount.pattern, kept)};
   }
+  std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index, Index cols) const override {
+    return grouping_of(kind_, layer, cols, options_.amount.pattern);
+  }
   double cost(Index rows, Index cols) const override { return 20.0 * static_cast<double>(rows * cols); }
 
  private:
@@ -149,6 +160,9 @@ class SparseGptDecomposer final : public Decomposer {
                            : num_kept(options_.amount, PruningScope::row, rows, cols);
     return {kept, options_.grid ? QuantisedDense::stored_bytes_of(rows, cols, *options_.grid, false, kept, pattern)
                                 : Sparse::stored_bytes_of(rows, cols, pattern, kept)};
+  }
+  std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index, Index cols) const override {
+    return grouping_of(kind(), layer, cols, options_.amount.pattern);
   }
   double cost(Index rows, Index cols) const override { return sweep_cost(rows, cols); }
 
