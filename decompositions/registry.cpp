@@ -1,6 +1,8 @@
 #include "decompositions/registry.hpp"
 
+#include "decompositions/pruning_decomposers.hpp"
 #include "decompositions/quantised_decomposer.hpp"
+#include "decompositions/rounding_decomposers.hpp"
 #include "decompositions/sum_decomposer.hpp"
 #include "framework/config/registry.hpp"
 
@@ -74,6 +76,57 @@ std::unique_ptr<Decomposer> quantised(const StrictTable& t) {
   return at_place(t, [&] { return make_quantised_decomposer(std::move(options)); });
 }
 
+PruningAmount pruning_amount(const StrictTable& t) {
+  PruningAmount amount;
+  amount.sparsity = t.find_number("sparsity");
+  amount.pattern.n = t.find_integer("n", config::count_from(1)).value_or(0);
+  amount.pattern.m = t.find_integer("m", config::count_from(1)).value_or(0);
+  return amount;
+}
+
+std::unique_ptr<Decomposer> pruning(const StrictTable& t, const char* kind, const char* scores, MaskSource source) {
+  PruningOptions options{.amount = pruning_amount(t)};
+  options.mask = t.choice("mask", {scores, "zeros"}, scores) == "zeros" ? MaskSource::zeros : source;
+  options.scope = t.choice("scope", {"row", "layer"}, "row") == "layer" ? PruningScope::layer : PruningScope::row;
+  return at_place(t, [&] { return make_pruning_decomposer(kind, options); });
+}
+
+std::optional<QuantisationGrid> find_grid(const StrictTable& t) {
+  const auto bits = t.find_integer("bits");
+  if (!bits) return std::nullopt;
+  QuantisationGrid grid{.bits = *bits};
+  grid.group = t.integer("group", grid.group, config::count_from(0));
+  grid.symmetric = t.flag("symmetric", grid.symmetric);
+  return grid;
+}
+
+QuantisationGrid grid_from(const StrictTable& t) {
+  const auto grid = find_grid(t);
+  return grid ? *grid : QuantisationGrid{.bits = t.integer("bits")};  // which is missing
+}
+
+std::unique_ptr<Decomposer> sparsegpt(const StrictTable& t) {
+  SparseGptOptions options{.amount = pruning_amount(t)};
+  const auto mask = t.choice("mask", {"sweep", "magnitude", "wanda", "zeros"}, "sweep");
+  options.mask = mask == "magnitude" ? MaskSource::magnitude : mask == "wanda" ? MaskSource::inputs : mask == "zeros" ? MaskSource::zeros : MaskSource::sweep;
+  options.block = t.integer("block", options.block, config::count_from(1));
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  options.grid = find_grid(t);
+  return at_place(t, [&] { return make_sparsegpt_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> gptq(const StrictTable& t) {
+  GptqOptions options{.grid = grid_from(t)};
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  options.activation_order = t.flag("activation_order", options.activation_order);
+  return at_place(t, [&] { return make_gptq_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> rtn(const StrictTable& t) {
+  const auto grid = grid_from(t);
+  return at_place(t, [&] { return make_rtn_decomposer(grid); });
+}
+
 std::unique_ptr<Decomposer> sum(const StrictTable& t) {
   SumOptions options;
   options.rounds = t.integer("rounds", options.rounds, config::count_from(1));
@@ -88,10 +141,15 @@ std::unique_ptr<Decomposer> sum(const StrictTable& t) {
 
 const config::Registry<Decomposer>& decomposers() {
   static const config::Registry<Decomposer> registry{
+      {"gptq", gptq},
       {"kronecker", kronecker},
+      {"magnitude", [](const StrictTable& t) { return pruning(t, "magnitude", "magnitude", MaskSource::magnitude); }},
       {"quantised", quantised},
+      {"rtn", rtn},
+      {"sparsegpt", sparsegpt},
       {"sum", sum},
       {"svd", svd},
+      {"wanda", [](const StrictTable& t) { return pruning(t, "wanda", "wanda", MaskSource::inputs); }},
       {"whitened-svd", whitened_svd},
   };
   return registry;

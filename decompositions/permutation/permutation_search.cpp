@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "decompositions/permutation/kronecker_objective.hpp"
+#include "decompositions/permutation/pruning_objective.hpp"
 #include "decompositions/permutation/search_run.hpp"
 #include "decompositions/permuted.hpp"
 
@@ -81,22 +82,33 @@ void keep_best(SearchResult& best, SearchResult other) {
   best.evaluated = evaluated, best.accepted = accepted;
 }
 
+std::unique_ptr<PermutationObjective> make_objective(std::string_view kind, const std::string& layer, ConstMatrixView<double> weight,
+                                                     const GroupingProblem& problem) {
+  const auto [m2, n2, terms, num_kept] = problem;
+  if (m2 < 1 || n2 < 1 || weight.rows % m2 != 0 || weight.cols % n2 != 0) {
+    throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind, m2, n2,
+                                  layer, weight.rows, weight.cols));
+  }
+  if (num_kept > 0) return std::make_unique<PruningObjective>(weight, SparsePattern{num_kept, n2});
+  if (terms < 1 || terms > m2 * n2) {
+    throw ConfigError(fmt::format("{}: {} terms for `{}`, expected 1 to {}", kind, terms, layer, m2 * n2));
+  }
+  return std::make_unique<KroneckerObjective>(weight, problem);
+}
+
+std::string to_string(const GroupingProblem& problem) {
+  if (problem.num_kept > 0) return fmt::format("{} of {} kept", problem.num_kept, problem.right_cols);
+  return fmt::format("blocks {}x{}, {} terms", problem.right_rows, problem.right_cols, problem.num_terms);
+}
+
 SearchResult PermutationSearch::search(const std::string& layer, ConstTensorView weight, const GroupingProblem& problem,
                                        const RandomStream& random, const SearchBudget& budget, SearchStateStore* store,
                                        Index start) const {
-  const auto [m2, n2, terms] = problem;
-  if (m2 < 1 || n2 < 1 || weight.rows % m2 != 0 || weight.cols % n2 != 0) {
-    throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind(), m2, n2,
-                                  layer, weight.rows, weight.cols));
-  }
-  if (terms < 1 || terms > m2 * n2) {
-    throw ConfigError(fmt::format("{}: {} terms for `{}`, expected 1 to {}", kind(), terms, layer, m2 * n2));
-  }
   const auto w = to_matrix<double>(weight);
   expect_finite(layer, w);
-  const KroneckerObjective objective(w, problem);
-  return search(fmt::format("{}, {} x {}, energy {:a}, blocks {}x{}, {} terms", layer, weight.rows, weight.cols, objective.energy(), m2, n2, terms),
-                objective, random, budget, store, start);
+  const auto objective = make_objective(kind(), layer, w, problem);
+  return search(fmt::format("{}, {} x {}, energy {:a}, {}", layer, weight.rows, weight.cols, objective->energy(), to_string(problem)), *objective,
+                random, budget, store, start);
 }
 
 SearchResult PermutationSearch::search(const std::string& problem, const PermutationObjective& objective, const RandomStream& random,

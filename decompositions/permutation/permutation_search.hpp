@@ -42,6 +42,13 @@ struct SearchResult {
 class SearchRun;
 class SearchStateStore;
 
+/// What a grouping of a weight is worth; the weight must outlive it.
+/// @throws ConfigError naming `layer` and `kind` if the groups do not divide the weight or the terms are too many
+std::unique_ptr<PermutationObjective> make_objective(std::string_view kind, const std::string& layer, ConstMatrixView<double> weight,
+                                                     const GroupingProblem& problem);
+/// "blocks 2x4, 4 terms", "2 of 4 kept"
+std::string to_string(const GroupingProblem& problem);
+
 /// Of two starts: the better result, `best` if they are equal, with the moves of both counted.
 void keep_best(SearchResult& best, SearchResult other);
 

@@ -4,7 +4,7 @@
 #include <list>
 #include <utility>
 
-#include "decompositions/permutation/kronecker_objective.hpp"
+#include "decompositions/permutation/permutation_search.hpp"
 #include "decompositions/permutation/shared_axis_objective.hpp"
 #include "framework/linalg/linear_operator.hpp"
 
@@ -84,18 +84,17 @@ decompositions::SearchResult find_hidden_order(const decompositions::ConfiguredS
                                                const RandomStream& random,
                                                const std::function<decompositions::SearchStateStore*(Index start)>& store_of) {
   std::list<Matrix<double>> seen;
-  std::list<decompositions::KroneckerObjective> objectives;
+  std::list<std::unique_ptr<decompositions::PermutationObjective>> objectives;
   std::vector<decompositions::SharedAxisPart> parts;
   std::string problem = "hidden units";
   for (const auto& [layer, decomposer, weight, statistics] : weights) {
     const auto grouping = decompositions::grouping_problem_of(*decomposer, layer->name, layer->rows, layer->cols);
     seen.push_back(to_matrix<double>(decompositions::weighted(layer->name, weight.view(), search.weighting, *statistics, search.damping).view()));
     decompositions::expect_finite(layer->name, seen.back());
-    objectives.emplace_back(seen.back().view(), grouping);
+    objectives.push_back(decompositions::make_objective(search.search->kind(), layer->name, seen.back().view(), grouping));
     const Axis axis = hidden_axis(*layer);
-    parts.push_back({&objectives.back(), axis, decompositions::identity_grouping(objectives.back()).of(decompositions::other_axis(axis))});
-    problem += fmt::format(", {} energy {:a} blocks {}x{} {} terms", layer->name, objectives.back().energy(), grouping.right_rows, grouping.right_cols,
-                           grouping.num_terms);
+    parts.push_back({objectives.back().get(), axis, decompositions::identity_grouping(*objectives.back()).of(decompositions::other_axis(axis))});
+    problem += fmt::format(", {} energy {:a} {}", layer->name, objectives.back()->energy(), decompositions::to_string(grouping));
   }
   const decompositions::SharedAxisObjective objective(std::move(parts));
   const auto from = [&](Index start) { return search.search->search(problem, objective, random, search.budget, store_of(start), start); };

@@ -43,7 +43,7 @@ TokenCost::TokenCost(const ExperimentSpec& spec, const CompressionPlan& plan, In
       Product& product = found == layers_.end() ? head_ : found->second.product;
       const auto& decomposer = *spec.stages[static_cast<std::size_t>(stage)].parts[layer.part].decomposer;
       const auto problem = layer.factor.empty() ? decomposer.grouping_problem(layer.name, layer.rows, layer.cols) : std::nullopt;
-      if (problem) {
+      if (problem && problem->num_kept == 0) {
         product.macs = kronecker_macs(layer, *problem);
       } else {
         product.macs += static_cast<double>(layer.parameters_after - layer.parameters_before);
