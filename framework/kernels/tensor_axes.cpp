@@ -1,0 +1,55 @@
+#include "framework/kernels/tensor_axes.hpp"
+
+#include <algorithm>
+
+#include "framework/kernels/dispatch.hpp"
+
+namespace kronlab::kernels {
+namespace {
+
+/// One element, added in the type that is computed in.
+template <class T>
+void put(T& out, T value, bool add) {
+  using Real = compute_t<T>;
+  out = add ? static_cast<T>(static_cast<Real>(out) + static_cast<Real>(value)) : value;
+}
+
+template <class T>
+void swap_row(const AxisExtents& e, const T* in, T* out, bool add) {
+  if (e.run == 1) {
+    constexpr Index tile = 16;  // of a transposition: both sides stay in the first cache
+    for (Index first = 0; first < e.outer; first += tile) {
+      const Index last = std::min(e.outer, first + tile);
+      for (Index b = 0; b < e.inner; ++b) {
+        for (Index a = first; a < last; ++a) put(out[b * e.outer + a], in[a * e.inner + b], add);
+      }
+    }
+    return;
+  }
+  for (Index b = 0; b < e.inner; ++b) {
+    for (Index a = 0; a < e.outer; ++a) {
+      const T* from = in + (a * e.inner + b) * e.run;
+      T* to = out + (b * e.outer + a) * e.run;
+      if (add) {
+        for (Index c = 0; c < e.run; ++c) put(to[c], from[c], true);
+      } else {
+        std::copy_n(from, e.run, to);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void swap_axes(const AxisExtents& e, ConstTensorView x, TensorView y, bool add) {
+  KRONLAB_EXPECTS(x.rows == y.rows && x.cols == e.size() && y.cols == e.size(), "axes {} x {} x {} swapped of [{}, {}] into [{}, {}]",
+                  e.outer, e.inner, e.run, x.rows, x.cols, y.rows, y.cols);
+  for_activation_type(x.dtype, [&]<class T>(T) {
+    const auto in = x.as<T>();
+    const auto out = y.as<T>();
+#pragma omp parallel for schedule(static) if (x.rows > 1)
+    for (Index t = 0; t < x.rows; ++t) swap_row(e, &in(t, 0), &out(t, 0), add);
+  });
+}
+
+}  // namespace kronlab::kernels
