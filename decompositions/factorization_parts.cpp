@@ -3,6 +3,7 @@
 
 #include "decompositions/factorization.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/mpo.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
 #include "decompositions/sum.hpp"
@@ -15,6 +16,13 @@ Tensor take_tensor(FactorizationParts& parts, const std::string& name) {
   if (found == parts.tensors.end())
     throw DataError(fmt::format("factorization '{}': tensor '{}' is missing", parts.kind, name));
   return std::move(found->second);
+}
+
+Index take_integer(const FactorizationParts& parts, const std::string& name) {
+  const auto found = parts.integers.find(name);
+  if (found == parts.integers.end()) throw DataError(fmt::format("factorization '{}': number '{}' is missing", parts.kind, name));
+  if (found->second < 1) throw DataError(fmt::format("factorization '{}': {} is {}, expected at least 1", parts.kind, name, found->second));
+  return found->second;
 }
 
 FactorizationParts take_child(FactorizationParts& parts, const std::string& name) {
@@ -156,8 +164,14 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     while (terms.size() < parts.children.size()) terms.push_back(make_factorization(take_child(parts, Sum::term_name(terms.size()))));
     return std::make_unique<Sum>(std::move(terms));
   }
+  if (parts.kind == "mpo") {
+    const Index rows = take_integer(parts, "rows");
+    std::vector<Tensor> cores;
+    while (cores.size() < parts.tensors.size()) cores.push_back(take_tensor(parts, Mpo::core_name(cores.size())));
+    return std::make_unique<Mpo>(std::move(cores), rows);
+  }
   throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, scaled, sum", parts.kind));
+      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, mpo, permuted, scaled, sum", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

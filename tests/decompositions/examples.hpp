@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/mpo.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
 #include "decompositions/sum.hpp"
@@ -17,6 +18,17 @@ inline std::unique_ptr<decompositions::KroneckerSum> random_kronecker(Index term
   return std::make_unique<decompositions::KroneckerSum>(
       std::make_unique<decompositions::Dense>(random_tensor({m1, terms * n1}, random.child(0))),
       random_tensor({terms, m2, n2}, random.child(1)));
+}
+
+/// Cores of these shapes. rows: fewer than the cores have, or 0 for all
+inline std::unique_ptr<decompositions::Mpo> random_mpo(const std::vector<decompositions::CoreShape>& shapes, Index rows, RandomStream random) {
+  std::vector<Tensor> cores;
+  Index all = 1;
+  for (const auto& s : shapes) {
+    cores.push_back(random_tensor({s.left, s.rows, s.cols, s.right}, random.child(cores.size())));
+    all *= s.rows;
+  }
+  return std::make_unique<decompositions::Mpo>(std::move(cores), rows > 0 ? rows : all);
 }
 
 /// Every kind of factorization, small: [12, 20] of rows and columns.
@@ -40,6 +52,11 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
       random_tensor({12}, random.child(20)), random_tensor({20}, random.child(21))));
   all.push_back(std::make_unique<Scaled>(random_kronecker(2, 6, 5, 2, 4, random.child(22)), Tensor(), random_tensor({20}, random.child(23))));
   all.push_back(std::make_unique<Scaled>(std::make_unique<Dense>(random_tensor({12, 20}, random.child(24))), random_tensor({12}, random.child(25)), Tensor()));
+  all.push_back(random_mpo({{1, 3, 5, 2}, {2, 4, 4, 1}}, 0, random.child(34)));
+  all.push_back(random_mpo({{1, 3, 2, 1}, {1, 2, 5, 2}, {2, 2, 2, 1}}, 0, random.child(35)));
+  all.push_back(random_mpo({{1, 2, 5, 4}, {4, 3, 2, 4}, {4, 3, 2, 1}}, 12, random.child(36)));  // padded by 6 rows
+  all.push_back(random_mpo({{1, 2, 1, 1}, {1, 2, 5, 3}, {3, 1, 4, 3}, {3, 3, 1, 1}}, 0, random.child(37)));
+  all.push_back(random_mpo({{1, 12, 20, 1}}, 0, random.child(38)));
   std::vector<std::unique_ptr<Factorization>> terms;
   terms.push_back(std::make_unique<LowRank>(random_tensor({12, 2}, random.child(26)), random_tensor({2, 20}, random.child(27))));
   terms.push_back(std::make_unique<Scaled>(
