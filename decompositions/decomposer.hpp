@@ -50,6 +50,8 @@ struct Decomposition {
   Convergence convergence;
   std::vector<double>
       spectrum;  ///< singular values of what was truncated, descending: all, or the kept ones if only those were found
+  std::vector<double> discarded_weights;  ///< of every truncation of a tensor network: its share of the squared norm; else
+                                          ///< empty, and `spectrum` is that of the truncation with the largest
 };
 
 /// Errors of an approximation as in Decomposition, in every norm whose moments are known.

@@ -7,6 +7,7 @@
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
 #include "decompositions/sum.hpp"
+#include "decompositions/token_trains.hpp"
 
 namespace kronlab::decompositions {
 namespace {
@@ -170,8 +171,12 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     while (cores.size() < parts.tensors.size()) cores.push_back(take_tensor(parts, Mpo::core_name(cores.size())));
     return std::make_unique<Mpo>(std::move(cores), rows);
   }
-  throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, mpo, permuted, scaled, sum", parts.kind));
+  if (parts.kind == "token-trains") {
+    std::vector<Tensor> cores;
+    while (cores.size() < parts.tensors.size()) cores.push_back(take_tensor(parts, TokenTrains::core_name(cores.size())));
+    return std::make_unique<TokenTrains>(std::move(cores));
+  }
+  throw DataError(fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, mpo, permuted, scaled, sum, token-trains", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

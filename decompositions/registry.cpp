@@ -1,5 +1,7 @@
 #include "decompositions/registry.hpp"
 
+#include "decompositions/embedding_decomposer.hpp"
+#include "decompositions/mpo_decomposer.hpp"
 #include "decompositions/sum_decomposer.hpp"
 #include "framework/config/registry.hpp"
 
@@ -43,6 +45,30 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
   return at_place(t, [&] { return make_kronecker_decomposer(options); });
 }
 
+std::unique_ptr<Decomposer> mpo(const StrictTable& t) {
+  MpoOptions options;
+  if (t.has("row_factors")) options.row_factors = t.integers("row_factors");
+  if (t.has("col_factors")) options.col_factors = t.integers("col_factors");
+  options.num_sites = t.find_integer("num_sites", config::count_from(2));
+  options.bond_dimension = t.find_integer("bond_dimension", config::count_from(1));
+  options.keep = t.find_number("keep");
+  options.weighting = weighting_from(t);
+  if (t.choice("whitening", {"diagonal", "separable"}, "diagonal") == "separable") options.whitening = Whitening::separable;
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
+  return at_place(t, [&] { return make_mpo_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> tensor_train_embedding(const StrictTable& t) {
+  TensorTrainEmbeddingOptions options;
+  if (t.choice("form", {"table", "token"}, "table") == "token") options.form = TensorTrainEmbeddingOptions::Form::token;
+  if (t.has("row_factors")) options.row_factors = t.integers("row_factors");
+  if (t.has("col_factors")) options.col_factors = t.integers("col_factors");
+  options.num_sites = t.find_integer("num_sites", config::count_from(2));
+  options.size = {t.find_integer("bond_dimension", config::count_from(1)), t.find_number("keep")};
+  return at_place(t, [&] { return make_tensor_train_embedding_decomposer(options); });
+}
+
 SvdOptions svd_size(const StrictTable& t) {
   return {.truncation = t.find_integer("truncation", config::count_from(1)), .keep = t.find_number("keep")};
 }
@@ -79,8 +105,10 @@ std::unique_ptr<Decomposer> sum(const StrictTable& t) {
 const config::Registry<Decomposer>& decomposers() {
   static const config::Registry<Decomposer> registry{
       {"kronecker", kronecker},
+      {"mpo", mpo},
       {"sum", sum},
       {"svd", svd},
+      {"tensor-train-embedding", tensor_train_embedding},
       {"whitened-svd", whitened_svd},
   };
   return registry;

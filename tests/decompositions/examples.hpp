@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
 #include "decompositions/sum.hpp"
+#include "decompositions/token_trains.hpp"
 #include "tests/support/random_matrix.hpp"
 
 namespace kronlab::testing {
@@ -57,6 +59,10 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
   all.push_back(random_mpo({{1, 2, 5, 4}, {4, 3, 2, 4}, {4, 3, 2, 1}}, 12, random.child(36)));  // padded by 6 rows
   all.push_back(random_mpo({{1, 2, 1, 1}, {1, 2, 5, 3}, {3, 1, 4, 3}, {3, 3, 1, 1}}, 0, random.child(37)));
   all.push_back(random_mpo({{1, 12, 20, 1}}, 0, random.child(38)));
+  std::vector<Tensor> trains;
+  for (const auto& [left, extent, right] : {std::tuple<Index, Index, Index>{1, 5, 3}, {3, 2, 2}, {2, 2, 1}})
+    trains.push_back(random_tensor({12, left, extent, right}, random.child(39).child(trains.size())));
+  all.push_back(std::make_unique<TokenTrains>(std::move(trains)));
   std::vector<std::unique_ptr<Factorization>> terms;
   terms.push_back(std::make_unique<LowRank>(random_tensor({12, 2}, random.child(26)), random_tensor({2, 20}, random.child(27))));
   terms.push_back(std::make_unique<Scaled>(
