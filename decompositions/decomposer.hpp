@@ -116,6 +116,9 @@ class Decomposer {
   /// How a permutation search should group such a weight; none where the method gains nothing from permutations.
   /// @throws ConfigError as `decompose`
   virtual std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const;
+  /// Multiply-adds of the factorization for a row of a batch; none where there is one for each parameter, as where two
+  /// factors are applied one after the other. @throws ConfigError as `decompose`
+  virtual std::optional<double> multiply_adds(const std::string& layer, Index rows, Index cols) const;
   /// Multiply-adds of one decomposition, roughly: for partitioning.
   virtual double cost(Index rows, Index cols) const = 0;
 

@@ -390,6 +390,7 @@ class StageRunner {
     outcome.weighted_error = result.weighted_error;
     outcome.convergence = result.convergence;
     outcome.spectrum = std::move(result.spectrum);
+    outcome.discarded_weights = std::move(result.discarded_weights);
   }
 
   void decompose(const Group& group, const LayerTasks& tasks, SiteStatistics& statistics,

@@ -46,6 +46,7 @@ std::vector<storage::OwnedArray> own_arrays(std::size_t stage, const std::vector
       arrays.push_back({fmt::format("stages/{}/layers/{}/{}", stage, outcome.name, name), {length}, std::move(values), {{"axes", axes}, {"unit", unit}}});
     };
     add("spectrum", outcome.spectrum, "term", "singular value of what was truncated");
+    if (!outcome.discarded_weights.empty()) add("discarded_weights", outcome.discarded_weights, "bond", "share of the squared norm");
     if (!outcome.search) continue;
     const auto& search = *outcome.search;
     add("permutation/rows", search.rows, "position", "row of the weight");
