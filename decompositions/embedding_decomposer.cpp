@@ -34,6 +34,9 @@ class TableDecomposer final : public Decomposer {
     const Index parameters = num_parameters(shapes_of(layer, rows, cols));
     return {parameters, 4 * parameters};
   }
+  std::optional<double> multiply_adds(const std::string& layer, Index rows, Index cols) const override {
+    return cheapest_plan(shapes_of(layer, rows, cols), Pass::apply).multiply_adds;
+  }
   double cost(Index rows, Index cols) const override { return tt_svd_cost(shapes_of("", rows, cols)); }
 
  private:
@@ -69,6 +72,8 @@ class TokenDecomposer final : public Decomposer {
     const Index parameters = rows * num_parameters(shapes_of(layer, rows, cols));
     return {parameters, 4 * parameters};
   }
+  /// Of the dense table: some rows at a time are expanded, once for a batch.
+  std::optional<double> multiply_adds(const std::string&, Index rows, Index cols) const override { return static_cast<double>(rows * cols); }
   double cost(Index rows, Index cols) const override { return static_cast<double>(rows) * tt_svd_cost(shapes_of("", rows, cols)); }
 
  private:

@@ -58,7 +58,7 @@ Tensor merge(const Tensor& before, const CoreShape& before_shape, const Tensor& 
   return result;
 }
 
-/// Cores [begin, end) merged from the left, after each of them.
+/// Cores [begin, end) merged from the left: what they make after each of them.
 struct Merged {
   std::vector<CoreShape> shapes;
   std::vector<Tensor> values;
@@ -217,8 +217,8 @@ void Contraction::add_gradients(std::span<const Tensor> sums, std::span<const Te
   const DType type = accumulator_of(dtype_);
   for (std::size_t g = 0; g < steps_.size(); ++g) {
     const std::size_t begin = plan_.first[g], end = plan_.first[g + 1];
-    const auto group = merged(shapes_, cores, begin, end, type);
-    const auto& whole = group.shapes.back();
+    const auto group = merged(shapes_, cores, begin, std::max(begin + 1, end - 1), type);  // all but the last merged
+    const CoreShape whole = end - begin > 1 ? merged_shape(group.shapes.back(), shapes_[end - 1]) : shapes_[begin];
     Tensor d_group = empty_core(type, whole);
     swap_axes(swapped(layout(whole, is_from_left())), reshaped(sums[g].view(), 1, whole.size()), reshaped(d_group.view(), 1, whole.size()));
     for (std::size_t k = end; --k > begin;) {

@@ -22,6 +22,8 @@ enum class Whitening {
 /// given are as equal as they can be, those of the rows rising and those of the columns falling, so that sites are about
 /// equally large.
 ///
+/// A permutation search in front of it sees the Kronecker sum of the last site, or of groups within it.
+///
 /// CompactifAI: Tomut et al., 2401.14109; weighted by the diagonal, as AWT does.
 struct MpoOptions {
   std::vector<Index> row_factors;  ///< m_k; empty: automatic

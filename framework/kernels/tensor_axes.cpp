@@ -1,6 +1,7 @@
 #include "framework/kernels/tensor_axes.hpp"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "framework/kernels/dispatch.hpp"
 
@@ -12,6 +13,20 @@ template <class T>
 void put(T& out, T value, bool add) {
   using Real = compute_t<T>;
   out = add ? static_cast<T>(static_cast<Real>(out) + static_cast<Real>(value)) : value;
+}
+
+/// body of a run that the compiler knows, so that copying it is some moves. 0: any run.
+template <class Body>
+void for_run(Index run, Body body) {
+  switch (run) {
+    case 2: return body(std::integral_constant<Index, 2>());
+    case 4: return body(std::integral_constant<Index, 4>());
+    case 8: return body(std::integral_constant<Index, 8>());
+    case 12: return body(std::integral_constant<Index, 12>());
+    case 16: return body(std::integral_constant<Index, 16>());
+    case 32: return body(std::integral_constant<Index, 32>());
+    default: return body(std::integral_constant<Index, 0>());
+  }
 }
 
 template <class T>
@@ -26,17 +41,20 @@ void swap_row(const AxisExtents& e, const T* in, T* out, bool add) {
     }
     return;
   }
-  for (Index b = 0; b < e.inner; ++b) {
-    for (Index a = 0; a < e.outer; ++a) {
-      const T* from = in + (a * e.inner + b) * e.run;
-      T* to = out + (b * e.outer + a) * e.run;
-      if (add) {
-        for (Index c = 0; c < e.run; ++c) put(to[c], from[c], true);
-      } else {
-        std::copy_n(from, e.run, to);
+  for_run(e.run, [&](auto known) {
+    const Index run = known.value > 0 ? known.value : e.run;
+    for (Index b = 0; b < e.inner; ++b) {
+      for (Index a = 0; a < e.outer; ++a) {
+        const T* from = in + (a * e.inner + b) * run;
+        T* to = out + (b * e.outer + a) * run;
+        if (add) {
+          for (Index c = 0; c < run; ++c) put(to[c], from[c], true);
+        } else {
+          std::copy_n(from, run, to);
+        }
       }
     }
-  }
+  });
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "decompositions/mpo.hpp"
 #include "decompositions/mpo_decomposer.hpp"
 #include "decompositions/registry.hpp"
+#include "decompositions/permutation/permutation_search.hpp"
 #include "decompositions/site_factors.hpp"
 #include "decompositions/site_whitening.hpp"
 #include "framework/config/value.hpp"
@@ -198,6 +199,21 @@ BOOST_AUTO_TEST_CASE(separable_whitening_is_exact_where_moments_are_a_product_an
   // What was cut off is the error in that norm.
   BOOST_TEST(std::abs(*inputs.weighted_error - std::sqrt(sum_of(inputs.discarded_weights))) < 100 * float_eps);
   BOOST_TEST(std::abs(*both.two_sided_error - std::sqrt(sum_of(both.discarded_weights))) < 100 * float_eps);
+}
+
+BOOST_AUTO_TEST_CASE(a_permutation_search_sees_the_last_site) {
+  const auto problem = [](const std::string& keys, Index rows, Index cols) { return *mpo(keys)->grouping_problem("w", rows, cols); };
+  BOOST_TEST((problem("row_factors = [6, 2]\ncol_factors = [5, 4]\nbond_dimension = 2", 12, 20) == GroupingProblem{2, 4, 2}));
+  BOOST_TEST((problem("row_factors = [6, 2]\ncol_factors = [5, 4]\nbond_dimension = 7", 12, 20) == GroupingProblem{2, 4, 4}));
+  BOOST_TEST((problem("keep = 0.3", 1536, 576) == GroupingProblem{8, 4, 16}));  // within 16 x 8
+  BOOST_TEST((problem("row_factors = [12, 1]\ncol_factors = [1, 20]\nbond_dimension = 2", 12, 20) == GroupingProblem{1, 4, 2}));
+  // A shuffled operator is found again.
+  auto shuffled = std::make_unique<Permuted>(random_mpo({{1, 12, 6, 1}, {1, 2, 2, 1}}, 0, RandomStream(15)), RandomStream(16).permutation(24), RandomStream(17).permutation(12));
+  const Tensor w = shuffled->to_dense();
+  const auto decomposer = mpo("row_factors = [12, 2]\ncol_factors = [6, 2]\nbond_dimension = 1");
+  const auto found = make_portfolio_search({.num_starts = 8})->search("w", w.view(), *decomposer->grouping_problem("w", 24, 12), RandomStream(1));
+  BOOST_TEST(decomposer->decompose("w", w.view(), {}).relative_error > 0.3);
+  BOOST_TEST(decompose_permuted(*decomposer, found, "w", w.view(), {}).relative_error < 30 * float_eps);
 }
 
 BOOST_AUTO_TEST_CASE(roots_over_sites_are_those_of_a_product_of_moments) {

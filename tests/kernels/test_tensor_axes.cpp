@@ -11,7 +11,7 @@ using testing::error_of;
 using testing::random_matrix;
 using testing::Strided;
 
-const AxisExtents shapes[] = {{1, 1, 1}, {3, 5, 1}, {5, 3, 4}, {1, 7, 2}, {40, 17, 1}, {2, 33, 3}};
+const AxisExtents shapes[] = {{1, 1, 1}, {3, 5, 1}, {5, 3, 4}, {1, 7, 2}, {40, 17, 1}, {2, 33, 3}, {3, 2, 8}, {2, 3, 12}, {5, 3, 16}, {3, 4, 32}};
 
 Matrix<double> swapped(const AxisExtents& e, const Matrix<double>& x) {
   Matrix<double> y(x.rows(), x.cols());
