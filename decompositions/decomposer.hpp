@@ -66,6 +66,7 @@ RelativeErrors relative_errors(const Matrix<double>& weight, const Matrix<double
 struct Size {
   Index num_parameters = 0;
   Index stored_bytes = 0;
+  bool is_bound = false;  ///< it takes at most that: how much depends on the weight
 };
 
 /// What a permutation may improve: rows and columns of W: [m1 m2, n1 n2] are grouped so that the rearranged weight R(W)

@@ -32,7 +32,7 @@ class TableDecomposer final : public Decomposer {
   std::string_view kind() const override { return embedding_kind; }
   Size size_of(const std::string& layer, Index rows, Index cols) const override {
     const Index parameters = num_parameters(shapes_of(layer, rows, cols));
-    return {parameters, 4 * parameters};
+    return size_.of(parameters);
   }
   std::optional<double> multiply_adds(const std::string& layer, Index rows, Index cols) const override {
     return cheapest_plan(shapes_of(layer, rows, cols), Pass::apply).multiply_adds;
@@ -53,7 +53,7 @@ class TableDecomposer final : public Decomposer {
     if (rows > weight.rows) log_info(fmt::format("{}: {} rows of `{}` padded to {} = {}", kind(), weight.rows, layer, rows, product_text(sites.rows)));
     Matrix<double> padded(rows, weight.cols);
     convert(weight, TensorView(padded.view()).block(0, 0, weight.rows, weight.cols));
-    return mpo_of(tt_svd(by_sites(std::move(padded), sites), sites.extents(), {bond}), sites, weight.rows);
+    return mpo_of(tt_svd(by_sites(std::move(padded), sites), sites.extents(), size_.rule(bond)), sites, weight.rows);
   }
 
   BondSize size_;
@@ -65,6 +65,7 @@ class TokenDecomposer final : public Decomposer {
  public:
   explicit TokenDecomposer(const TensorTrainEmbeddingOptions& options) : size_(options.size), rule_({}, options.col_factors, options.num_sites, embedding_kind) {
     size_.expect_valid(kind());
+    if (size_.truncation_error) throw ConfigError("tensor-train-embedding: truncation_error is of form = \"table\" only: the cores of all tokens have one shape");
     if (!options.row_factors.empty()) throw ConfigError("tensor-train-embedding: row_factors are of form = \"table\" only: every token has a train of its own");
   }
   std::string_view kind() const override { return embedding_kind; }

@@ -55,7 +55,7 @@ class MpoDecomposer final : public Decomposer {
   Size size_of(const std::string& layer, Index rows, Index cols) const override {
     const auto sites = rule_.of(layer, rows, cols);
     const Index parameters = num_parameters(core_shapes(sites, bond_dimension(sites, layer, rows, cols))) + num_scales(rows, cols);
-    return {parameters, 4 * parameters};
+    return size().of(parameters);
   }
 
   /// The last bond cuts the Kronecker sum of the last site; where that site is large, of groups within it. No exact
@@ -79,7 +79,7 @@ class MpoDecomposer final : public Decomposer {
   }
 
  private:
-  BondSize size() const { return {options_.bond_dimension, options_.keep}; }
+  BondSize size() const { return {options_.bond_dimension, options_.keep, options_.truncation_error}; }
 
   bool has_scales() const { return options_.weighting != Weighting::none && options_.whitening == Whitening::diagonal; }
   bool is_two_sided() const { return options_.weighting == Weighting::two_sided; }
@@ -100,7 +100,7 @@ class MpoDecomposer final : public Decomposer {
     for (Index i = 0; i < w.rows(); ++i) {
       for (Index j = 0; j < w.cols(); ++j) w(i, j) *= at(rows, i) * at(cols, j);
     }
-    auto result = mpo_of(tt_svd(by_sites(std::move(w), sites), sites.extents(), {bond}), sites, weight.rows);
+    auto result = mpo_of(tt_svd(by_sites(std::move(w), sites), sites.extents(), size().rule(bond)), sites, weight.rows);
     if (has_scales()) result.factorization = std::make_unique<Scaled>(std::move(result.factorization), scales_of(rows), scales_of(cols));
     return result;
   }
@@ -118,7 +118,7 @@ class MpoDecomposer final : public Decomposer {
       outputs->apply_right(w_transposed);
       w = transposed(w_transposed);
     }
-    auto train = tt_svd(by_sites(std::move(w), sites), sites.extents(), {bond});
+    auto train = tt_svd(by_sites(std::move(w), sites), sites.extents(), size().rule(bond));
     for (std::size_t k = 0; k < train.cores.size(); ++k) {
       auto& core = train.cores[k];
       const Index right = core.cols(), left = core.rows() / (sites.rows[k] * sites.cols[k]);

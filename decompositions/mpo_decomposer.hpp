@@ -28,9 +28,12 @@ enum class Whitening {
 struct MpoOptions {
   std::vector<Index> row_factors;  ///< m_k; empty: automatic
   std::vector<Index> col_factors;  ///< n_k; empty: automatic
-  std::optional<Index> num_sites;  ///< of automatic factors; 3 where nothing says otherwise
-  std::optional<Index> bond_dimension;
-  std::optional<double> keep;  ///< or the share of the weight's parameters that stays, at most
+  std::optional<Index> num_sites = {};  ///< of automatic factors; 3 where nothing says otherwise
+  std::optional<Index> bond_dimension = {};
+  std::optional<double> keep = {};  ///< or the share of the weight's parameters that stays, at most
+  /// Or the relative error of all truncations together, of the weighted matrix where there are weights: then each bond is
+  /// as small as that allows, and the others are bounds. The size is known afterwards, its bound beforehand.
+  std::optional<double> truncation_error = {};
   Weighting weighting = Weighting::none;
   Whitening whitening = Whitening::diagonal;
   double damping = 1e-3;          ///< of C, in parts of its mean diagonal, where moments are used

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "decompositions/site_factors.hpp"
-#include "decompositions/tt_svd.hpp"
 #include "framework/config/strict_table.hpp"
 
 namespace kronlab::decompositions {
@@ -89,7 +88,10 @@ Index num_parameters(const std::vector<CoreShape>& shapes) {
 }
 
 void BondSize::expect_valid(std::string_view kind) const {
-  if (bond_dimension.has_value() == keep.has_value()) throw ConfigError(fmt::format("{}: give either bond_dimension or keep", kind));
+  if (bond_dimension && keep) throw ConfigError(fmt::format("{}: give either bond_dimension or keep", kind));
+  if (!bond_dimension && !keep && !truncation_error) throw ConfigError(fmt::format("{}: give bond_dimension, keep or truncation_error", kind));
+  if (truncation_error && !(*truncation_error > 0 && *truncation_error < 1))
+    throw ConfigError(fmt::format("{}: truncation_error is {}, expected a relative error between 0 and 1", kind, *truncation_error));
   if (bond_dimension && *bond_dimension < 1) throw ConfigError(fmt::format("{}: bond_dimension is {}, expected at least 1", kind, *bond_dimension));
   if (keep && !(*keep > 0 && *keep <= 2)) throw ConfigError(fmt::format("{}: keep is {}, expected a share of the parameters above 0", kind, *keep));
 }
@@ -105,6 +107,7 @@ Index bond_dimension_of(const BondSize& size, const SiteFactors& sites, Index pa
     }
     return *size.bond_dimension;
   }
+  if (!size.keep) return most;
   const auto needed = [&](Index bond) { return static_cast<double>(num_parameters(core_shapes(sites, bond)) + beside); };
   const double allowed = *size.keep * static_cast<double>(parameters);
   if (needed(1) > allowed) {

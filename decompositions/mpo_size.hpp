@@ -5,7 +5,9 @@
 #include <string_view>
 #include <vector>
 
+#include "decompositions/decomposer.hpp"
 #include "decompositions/mpo_contraction.hpp"
+#include "decompositions/tt_svd.hpp"
 
 namespace kronlab::decompositions {
 
@@ -44,14 +46,18 @@ class SiteRule {
 std::vector<CoreShape> core_shapes(const SiteFactors& sites, Index bond_dimension);
 Index num_parameters(const std::vector<CoreShape>& shapes);
 
-/// How large the bonds may be: exactly one is given.
+/// How large the bonds may be: by one of the first two, or as a relative error asks, which one of them may bound.
 struct BondSize {
-  std::optional<Index> bond_dimension;
-  std::optional<double> keep;  ///< share of `parameters` that cores and what stands beside them may have
-  /// @throws ConfigError unless one of them is given, and possible
+  std::optional<Index> bond_dimension = {};
+  std::optional<double> keep = {};  ///< share of `parameters` that cores and what stands beside them may have
+  std::optional<double> truncation_error = {};  ///< of all bonds together: BondRule
+  /// @throws ConfigError unless that is what is given, and possible
   void expect_valid(std::string_view kind) const;
+  /// Of cores that have `parameters`, in f32.
+  Size of(Index parameters) const { return {parameters, 4 * parameters, truncation_error.has_value()}; }
+  BondRule rule(Index most) const { return {most, truncation_error.value_or(0.0)}; }
 };
-/// The bond dimension for sites that replace so many parameters. beside: parameters besides the cores. layer: its name
+/// The bond dimension, or the largest that may be, for sites that replace so many parameters. beside: parameters besides the cores. layer: its name
 /// and shape. @throws ConfigError if no bond can have it, or even a bond dimension of 1 is too large
 Index bond_dimension_of(const BondSize& size, const SiteFactors& sites, Index parameters, Index beside, std::string_view kind,
                         const std::string& layer);

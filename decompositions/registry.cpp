@@ -52,6 +52,7 @@ std::unique_ptr<Decomposer> mpo(const StrictTable& t) {
   options.num_sites = t.find_integer("num_sites", config::count_from(2));
   options.bond_dimension = t.find_integer("bond_dimension", config::count_from(1));
   options.keep = t.find_number("keep");
+  options.truncation_error = t.find_number("truncation_error");
   options.weighting = weighting_from(t);
   if (t.choice("whitening", {"diagonal", "separable"}, "diagonal") == "separable") options.whitening = Whitening::separable;
   options.damping = t.number("damping", options.damping, {.least = 0.0});
@@ -65,7 +66,7 @@ std::unique_ptr<Decomposer> tensor_train_embedding(const StrictTable& t) {
   if (t.has("row_factors")) options.row_factors = t.integers("row_factors");
   if (t.has("col_factors")) options.col_factors = t.integers("col_factors");
   options.num_sites = t.find_integer("num_sites", config::count_from(2));
-  options.size = {t.find_integer("bond_dimension", config::count_from(1)), t.find_number("keep")};
+  options.size = {t.find_integer("bond_dimension", config::count_from(1)), t.find_number("keep"), t.find_number("truncation_error")};
   return at_place(t, [&] { return make_tensor_train_embedding_decomposer(options); });
 }
 

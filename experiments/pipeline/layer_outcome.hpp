@@ -19,6 +19,7 @@ struct LayerOutcome {
   std::vector<double> spectrum;                        ///< on the owner, else empty
   std::vector<double> discarded_weights;               ///< on the owner, else empty
   std::optional<decompositions::SearchResult> search;  ///< permutations and curve on the owner, else empty
+  decompositions::Size size;  ///< of the factorization
   double seconds = 0.0;
   bool is_own = true;  ///< this rank has all of it
 };

@@ -131,7 +131,9 @@ BOOST_AUTO_TEST_CASE(what_does_not_suit_is_refused_with_what_would) {
              "tensor-train-embedding: columns of `wte` (24) are no product of 5 factors of about the same size; 32 can be; or give the factors, which may be 1");
   BOOST_TEST(message(token + "row_factors = [5, 11]\nbond_dimension = 2") ==
              "f.toml:1:1: kind: tensor-train-embedding: row_factors are of form = \"table\" only: every token has a train of its own");
-  BOOST_TEST(message(token) == "f.toml:1:1: kind: tensor-train-embedding: give either bond_dimension or keep");
+  BOOST_TEST(message(token) == "f.toml:1:1: kind: tensor-train-embedding: give bond_dimension, keep or truncation_error");
+  BOOST_TEST(message(token + "truncation_error = 0.1") ==
+             "f.toml:1:1: kind: tensor-train-embedding: truncation_error is of form = \"table\" only: the cores of all tokens have one shape");
   BOOST_TEST(message(token + "num_sites = 2\nbond_dimension = 5").starts_with("tensor-train-embedding: bond_dimension 5 for `wte` (53 x 24), but bonds of sites"));
   BOOST_TEST(message(token + "num_sites = 2\nkeep = 0.1").starts_with("tensor-train-embedding: keep is 0.1 for `wte` (53 x 24), but sites"));
 }

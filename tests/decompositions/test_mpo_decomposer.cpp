@@ -129,6 +129,34 @@ BOOST_AUTO_TEST_CASE(the_target_size_is_the_most_that_fits) {
              "mpo: keep is 0.01 for `h.0` (24 x 48), but sites (2 x 3 x 4) by (4 x 4 x 3) need at least 0.0278, with a bond dimension of 1");
 }
 
+BOOST_AUTO_TEST_CASE(a_truncation_error_is_kept_with_the_least_bonds_and_bounds_the_size) {
+  const Tensor w = random_tensor({24, 30}, RandomStream(18));
+  const std::string factors = "row_factors = [2, 3, 4]\ncol_factors = [5, 3, 2]\n";
+  Index previous = 0;
+  for (const double error : {0.9, 0.5, 0.2, 0.05}) {
+    const auto decomposer = mpo(factors + fmt::format("truncation_error = {}", error));
+    const auto result = decomposer->decompose("w", w.view(), {});
+    BOOST_TEST(result.relative_error <= error);
+    for (const double discarded : result.discarded_weights) BOOST_TEST(discarded <= error * error / 2);
+    const auto bound = decomposer->size_of("w", 24, 30);
+    const Index found = result.factorization->num_parameters();
+    BOOST_TEST(bound.is_bound);
+    BOOST_TEST(found <= bound.num_parameters);
+    BOOST_TEST(found >= previous);
+    previous = found;
+    // One less on any bond would discard too much.
+    const auto& shapes = dynamic_cast<const Mpo&>(*result.factorization).shapes();
+    const auto smaller = mpo(factors + fmt::format("bond_dimension = {}\ntruncation_error = {}", std::max<Index>(1, shapes[1].left - 1), error));
+    if (shapes[1].left > 1) BOOST_TEST(smaller->decompose("w", w.view(), {}).discarded_weights[0] > error * error / 2);
+  }
+  BOOST_TEST(!mpo(factors + "keep = 0.5")->size_of("w", 24, 30).is_bound);
+  // Another limit counts first.
+  const auto limited = mpo(factors + "keep = 0.3\ntruncation_error = 0.01");
+  const Index bound = limited->size_of("w", 24, 30).num_parameters;
+  BOOST_TEST(bound == mpo(factors + "keep = 0.3")->size_of("w", 24, 30).num_parameters);
+  BOOST_TEST(limited->decompose("w", w.view(), {}).factorization->num_parameters() <= bound);
+}
+
 BOOST_AUTO_TEST_CASE(factors_are_as_equal_as_they_can_be) {
   const auto factors = [](Index extent, Index num) { return product_text(balanced_factors(extent, num).value_or(std::vector<Index>{})); };
   BOOST_TEST(factors(216, 3) == "6 x 6 x 6");
@@ -168,7 +196,9 @@ BOOST_AUTO_TEST_CASE(shapes_and_bonds_that_do_not_suit_are_named_with_what_would
   BOOST_TEST(size_error("row_factors = [3, 4]\ncol_factors = [5, 4]\nbond_dimension = 17", 12, 20) ==
              "mpo: bond_dimension 17 for `h.0` (12 x 20), but bonds of sites (3 x 4) by (5 x 4) have full dimensions 15: at most 15");
   const auto error = [](const std::string& keys) { return message_of([&] { mpo(keys); }).substr(std::string("f.toml:1:1: kind: ").size()); };
-  BOOST_TEST(error("") == "mpo: give either bond_dimension or keep");
+  BOOST_TEST(error("") == "mpo: give bond_dimension, keep or truncation_error");
+  BOOST_TEST(error("truncation_error = 1.0") == "mpo: truncation_error is 1, expected a relative error between 0 and 1");
+  BOOST_TEST(error("truncation_error = 0.0") == "mpo: truncation_error is 0, expected a relative error between 0 and 1");
   BOOST_TEST(error("bond_dimension = 2\nkeep = 0.5") == "mpo: give either bond_dimension or keep");
   BOOST_TEST(error("keep = 0") == "mpo: keep is 0, expected a share of the parameters above 0");
   BOOST_TEST(error("keep = 0.5\nrow_factors = [3, 4]\ncol_factors = [3, 4, 5]") == "mpo: col_factors has 3 factors, expected 2: one for each site, of rows and of columns");
