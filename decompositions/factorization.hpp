@@ -14,7 +14,7 @@ namespace kronlab::decompositions {
 /// How a factorization is stored: what it is, its numbers, its tensors and the factorizations inside it.
 /// `make_factorization` turns it back into a Factorization.
 struct FactorizationParts {
-  std::string kind;                       ///< "dense", "low-rank", "kronecker-sum", "mpo", "permuted", "scaled", "sum", "token-trains"
+  std::string kind;                       ///< "dense", "low-rank", "kronecker-sum", "monarch", "mpo", "permuted", "scaled", "sum", "token-trains"
   std::map<std::string, Index> integers;  ///< shapes that the tensors do not tell
   std::map<std::string, Tensor> tensors;  ///< f32 factors, those learned in f64 rounded; i32 permutations
   std::map<std::string, FactorizationParts> children;

@@ -3,6 +3,7 @@
 
 #include "decompositions/factorization.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/monarch.hpp"
 #include "decompositions/mpo.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
@@ -165,6 +166,10 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     while (terms.size() < parts.children.size()) terms.push_back(make_factorization(take_child(parts, Sum::term_name(terms.size()))));
     return std::make_unique<Sum>(std::move(terms));
   }
+  if (parts.kind == "monarch") {
+    Tensor left = take_tensor(parts, "left");
+    return std::make_unique<Monarch>(std::move(left), take_tensor(parts, "right"));
+  }
   if (parts.kind == "mpo") {
     const Index rows = take_integer(parts, "rows");
     std::vector<Tensor> cores;
@@ -176,7 +181,7 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     while (cores.size() < parts.tensors.size()) cores.push_back(take_tensor(parts, TokenTrains::core_name(cores.size())));
     return std::make_unique<TokenTrains>(std::move(cores));
   }
-  throw DataError(fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, mpo, permuted, scaled, sum, token-trains", parts.kind));
+  throw DataError(fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, monarch, mpo, permuted, scaled, sum, token-trains", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

@@ -1,6 +1,7 @@
 #include "decompositions/registry.hpp"
 
 #include "decompositions/embedding_decomposer.hpp"
+#include "decompositions/monarch_decomposer.hpp"
 #include "decompositions/mpo_decomposer.hpp"
 #include "decompositions/sum_decomposer.hpp"
 #include "framework/config/registry.hpp"
@@ -43,6 +44,17 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
   if (t.choice("gradient_moments", {"full", "diagonal"}, "diagonal") == "full") options.gradient_moments = GradientMoments::full;
   options.keeps_norm = t.choice("scale", {"none", "norm"}, "none") == "norm";
   return at_place(t, [&] { return make_kronecker_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> monarch(const StrictTable& t) {
+  MonarchOptions options;
+  options.left_blocks = t.find_integer("left_blocks", config::count_from(1));
+  options.right_blocks = t.find_integer("right_blocks", config::count_from(1));
+  options.num_terms = t.find_integer("num_terms", config::count_from(1));
+  options.keep = t.find_number("keep");
+  if (t.choice("weighting", {"none", "inputs"}, "none") == "inputs") options.weighting = Weighting::inputs;
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  return at_place(t, [&] { return make_monarch_decomposer(options); });
 }
 
 std::unique_ptr<Decomposer> mpo(const StrictTable& t) {
@@ -106,6 +118,7 @@ std::unique_ptr<Decomposer> sum(const StrictTable& t) {
 const config::Registry<Decomposer>& decomposers() {
   static const config::Registry<Decomposer> registry{
       {"kronecker", kronecker},
+      {"monarch", monarch},
       {"mpo", mpo},
       {"sum", sum},
       {"svd", svd},

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/monarch.hpp"
 #include "decompositions/mpo.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/scaled.hpp"
@@ -59,6 +60,8 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
   all.push_back(random_mpo({{1, 2, 5, 4}, {4, 3, 2, 4}, {4, 3, 2, 1}}, 12, random.child(36)));  // padded by 6 rows
   all.push_back(random_mpo({{1, 2, 1, 1}, {1, 2, 5, 3}, {3, 1, 4, 3}, {3, 3, 1, 1}}, 0, random.child(37)));
   all.push_back(random_mpo({{1, 12, 20, 1}}, 0, random.child(38)));
+  all.push_back(std::make_unique<Monarch>(random_tensor({3, 4, 10}, random.child(40)), random_tensor({5, 6, 4}, random.child(41))));
+  all.push_back(std::make_unique<Monarch>(random_tensor({2, 6, 4}, random.child(42)), random_tensor({4, 2, 5}, random.child(43))));
   std::vector<Tensor> trains;
   for (const auto& [left, extent, right] : {std::tuple<Index, Index, Index>{1, 5, 3}, {3, 2, 2}, {2, 2, 1}})
     trains.push_back(random_tensor({12, left, extent, right}, random.child(39).child(trains.size())));
