@@ -138,6 +138,8 @@ std::optional<GroupingProblem> Decomposer::grouping_problem(const std::string&, 
   return std::nullopt;
 }
 
+std::optional<double> Decomposer::multiply_adds(const std::string&, Index, Index) const { return std::nullopt; }
+
 void Decomposer::expect_moments(const std::string& layer, Index rows, Index cols,
                                 const LayerStatistics& statistics) const {
   const auto& c = statistics.input_moments;

@@ -50,6 +50,8 @@ struct Decomposition {
   Convergence convergence;
   std::vector<double>
       spectrum;  ///< singular values of what was truncated, descending: all, or the kept ones if only those were found
+  std::vector<double> discarded_weights;  ///< of every truncation of a tensor network: its share of the squared norm; else
+                                          ///< empty, and `spectrum` is that of the truncation with the largest
 };
 
 /// Errors of an approximation as in Decomposition, in every norm whose moments are known.
@@ -64,6 +66,7 @@ RelativeErrors relative_errors(const Matrix<double>& weight, const Matrix<double
 struct Size {
   Index num_parameters = 0;
   Index stored_bytes = 0;
+  bool is_bound = false;  ///< it takes at most that: how much depends on the weight
 };
 
 /// What a permutation may improve: rows and columns of W: [m1 m2, n1 n2] are grouped so that the rearranged weight R(W)
@@ -118,6 +121,9 @@ class Decomposer {
   /// How a permutation search should group such a weight; none where the method gains nothing from permutations.
   /// @throws ConfigError as `decompose`
   virtual std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const;
+  /// Multiply-adds of the factorization for a row of a batch; none where there is one for each parameter, as where two
+  /// factors are applied one after the other. @throws ConfigError as `decompose`
+  virtual std::optional<double> multiply_adds(const std::string& layer, Index rows, Index cols) const;
   /// Multiply-adds of one decomposition, roughly: for partitioning.
   virtual double cost(Index rows, Index cols) const = 0;
 

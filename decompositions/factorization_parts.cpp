@@ -3,6 +3,8 @@
 
 #include "decompositions/factorization.hpp"
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/monarch.hpp"
+#include "decompositions/mpo.hpp"
 #include "decompositions/part_access.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/quantised.hpp"
@@ -10,6 +12,7 @@
 #include "decompositions/scaled.hpp"
 #include "decompositions/sparse.hpp"
 #include "decompositions/sum.hpp"
+#include "decompositions/token_trains.hpp"
 
 namespace kronlab::decompositions {
 
@@ -18,6 +21,13 @@ Tensor take_tensor(FactorizationParts& parts, const std::string& name) {
   if (found == parts.tensors.end())
     throw DataError(fmt::format("factorization '{}': tensor '{}' is missing", parts.kind, name));
   return std::move(found->second);
+}
+
+Index take_integer(const FactorizationParts& parts, const std::string& name) {
+  const auto found = parts.integers.find(name);
+  if (found == parts.integers.end()) throw DataError(fmt::format("factorization '{}': number '{}' is missing", parts.kind, name));
+  if (found->second < 1) throw DataError(fmt::format("factorization '{}': {} is {}, expected at least 1", parts.kind, name, found->second));
+  return found->second;
 }
 
 FactorizationParts take_child(FactorizationParts& parts, const std::string& name) {
@@ -171,8 +181,24 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     while (terms.size() < parts.children.size()) terms.push_back(make_factorization(take_child(parts, Sum::term_name(terms.size()))));
     return std::make_unique<Sum>(std::move(terms));
   }
-  throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, quantised, quantised-dense, scaled, sparse, sum", parts.kind));
+  if (parts.kind == "monarch") {
+    Tensor left = take_tensor(parts, "left");
+    return std::make_unique<Monarch>(std::move(left), take_tensor(parts, "right"));
+  }
+  if (parts.kind == "mpo") {
+    const Index rows = take_integer(parts, "rows");
+    std::vector<Tensor> cores;
+    while (cores.size() < parts.tensors.size()) cores.push_back(take_tensor(parts, Mpo::core_name(cores.size())));
+    return std::make_unique<Mpo>(std::move(cores), rows);
+  }
+  if (parts.kind == "token-trains") {
+    std::vector<Tensor> cores;
+    while (cores.size() < parts.tensors.size()) cores.push_back(take_tensor(parts, TokenTrains::core_name(cores.size())));
+    return std::make_unique<TokenTrains>(std::move(cores));
+  }
+  throw DataError(fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, monarch, mpo, permuted, quantised, quantised-dense, scaled, "
+                              "sparse, sum, token-trains",
+                              parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

@@ -61,6 +61,11 @@ class KroneckerDecomposer final : public Decomposer {
     return GroupingProblem{shape.right_rows, shape.right_cols, shape.num_terms};
   }
 
+  std::optional<double> multiply_adds(const std::string& layer, Index rows, Index cols) const override {
+    const auto shape = shape_of(layer, rows, cols);
+    return std::min(KroneckerSum::cost_right_first(shape), KroneckerSum::cost_left_first(shape));
+  }
+
   double cost(Index rows, Index cols) const override {
     const double right = static_cast<double>(options_.right_rows ? options_.right_rows : rows / options_.left_rows) *
                          static_cast<double>(options_.right_cols ? options_.right_cols : cols / options_.left_cols);

@@ -1,5 +1,8 @@
 #include "decompositions/registry.hpp"
 
+#include "decompositions/embedding_decomposer.hpp"
+#include "decompositions/monarch_decomposer.hpp"
+#include "decompositions/mpo_decomposer.hpp"
 #include "decompositions/pruning_decomposers.hpp"
 #include "decompositions/quantised_decomposer.hpp"
 #include "decompositions/rounding_decomposers.hpp"
@@ -44,6 +47,42 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
   if (t.choice("gradient_moments", {"full", "diagonal"}, "diagonal") == "full") options.gradient_moments = GradientMoments::full;
   options.keeps_norm = t.choice("scale", {"none", "norm"}, "none") == "norm";
   return at_place(t, [&] { return make_kronecker_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> monarch(const StrictTable& t) {
+  MonarchOptions options;
+  options.left_blocks = t.find_integer("left_blocks", config::count_from(1));
+  options.right_blocks = t.find_integer("right_blocks", config::count_from(1));
+  options.num_terms = t.find_integer("num_terms", config::count_from(1));
+  options.keep = t.find_number("keep");
+  if (t.choice("weighting", {"none", "inputs"}, "none") == "inputs") options.weighting = Weighting::inputs;
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  return at_place(t, [&] { return make_monarch_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> mpo(const StrictTable& t) {
+  MpoOptions options;
+  if (t.has("row_factors")) options.row_factors = t.integers("row_factors");
+  if (t.has("col_factors")) options.col_factors = t.integers("col_factors");
+  options.num_sites = t.find_integer("num_sites", config::count_from(2));
+  options.bond_dimension = t.find_integer("bond_dimension", config::count_from(1));
+  options.keep = t.find_number("keep");
+  options.truncation_error = t.find_number("truncation_error");
+  options.weighting = weighting_from(t);
+  if (t.choice("whitening", {"diagonal", "separable"}, "diagonal") == "separable") options.whitening = Whitening::separable;
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
+  return at_place(t, [&] { return make_mpo_decomposer(options); });
+}
+
+std::unique_ptr<Decomposer> tensor_train_embedding(const StrictTable& t) {
+  TensorTrainEmbeddingOptions options;
+  if (t.choice("form", {"table", "token"}, "table") == "token") options.form = TensorTrainEmbeddingOptions::Form::token;
+  if (t.has("row_factors")) options.row_factors = t.integers("row_factors");
+  if (t.has("col_factors")) options.col_factors = t.integers("col_factors");
+  options.num_sites = t.find_integer("num_sites", config::count_from(2));
+  options.size = {t.find_integer("bond_dimension", config::count_from(1)), t.find_number("keep"), t.find_number("truncation_error")};
+  return at_place(t, [&] { return make_tensor_train_embedding_decomposer(options); });
 }
 
 SvdOptions svd_size(const StrictTable& t) {
@@ -144,11 +183,14 @@ const config::Registry<Decomposer>& decomposers() {
       {"gptq", gptq},
       {"kronecker", kronecker},
       {"magnitude", [](const StrictTable& t) { return pruning(t, "magnitude", "magnitude", MaskSource::magnitude); }},
+      {"monarch", monarch},
+      {"mpo", mpo},
       {"quantised", quantised},
       {"rtn", rtn},
       {"sparsegpt", sparsegpt},
       {"sum", sum},
       {"svd", svd},
+      {"tensor-train-embedding", tensor_train_embedding},
       {"wanda", [](const StrictTable& t) { return pruning(t, "wanda", "wanda", MaskSource::inputs); }},
       {"whitened-svd", whitened_svd},
   };

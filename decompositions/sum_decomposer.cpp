@@ -45,6 +45,7 @@ class SumDecomposer final : public Decomposer {
     for (const auto& [decomposer, search] : parts_) {
       const auto part = decomposer->size_of(layer, rows, cols);
       size.num_parameters += part.num_parameters;
+      size.is_bound |= part.is_bound;
       size.stored_bytes += part.stored_bytes + (search ? search->stored_bytes(*decomposer, layer, rows, cols) : 0);
     }
     return size;

@@ -20,7 +20,8 @@ using nlohmann::json;
 json to_json(const ModelSize& size) {
   return {{"parameters", size.parameters},
           {"parameters_without_head", size.parameters_without_head},
-          {"stored_bytes", size.stored_bytes}};
+          {"stored_bytes", size.stored_bytes},
+          {"is_bound", size.is_bound}};
 }
 
 json to_json(const ScaleEstimate& estimate) {
@@ -73,7 +74,8 @@ json to_json(const Planned& planned) {
                         {"cols", layer.cols},
                         {"parameters_before", layer.parameters_before},
                         {"parameters_after", layer.parameters_after},
-                        {"bytes_after", layer.bytes_after}});
+                        {"bytes_after", layer.bytes_after},
+                        {"is_bound", layer.has_bound}});
     }
     stages.push_back(
         {{"name", stage.name}, {"method", stage.method}, {"layers", layers}, {"after", to_json(stage.after)}});
@@ -134,7 +136,7 @@ std::string grouped(Index number) {
 
 std::string size_text(const ModelSize& size) {
   std::string text =
-      fmt::format("{} parameters, {:.1f} MB", grouped(size.parameters), static_cast<double>(size.stored_bytes) / 1e6);
+      fmt::format("{}{} parameters, {:.1f} MB", size.is_bound ? "at most " : "", grouped(size.parameters), static_cast<double>(size.stored_bytes) / 1e6);
   if (size.parameters_without_head != size.parameters)
     text += fmt::format(" ({} without the head)", grouped(size.parameters_without_head));
   return text;
@@ -175,9 +177,9 @@ void print(const Planned& planned, const Resources& resources) {
     std::size_t width = 5;
     for (const auto& layer : stage.layers) width = std::max(width, layer.name.size());
     for (const auto& layer : stage.layers) {
-      fmt::print("    {:<{}}  {:>6} x {:<6}  {:>12} -> {:>12}  {:5.1f} %\n", layer.name, width, layer.rows, layer.cols,
+      fmt::print("    {:<{}}  {:>6} x {:<6}  {:>12} -> {:>12}  {:5.1f} %{}\n", layer.name, width, layer.rows, layer.cols,
                  grouped(layer.parameters_before), grouped(layer.parameters_after),
-                 100.0 * static_cast<double>(layer.parameters_after) / static_cast<double>(layer.parameters_before));
+                 100.0 * static_cast<double>(layer.parameters_after) / static_cast<double>(layer.parameters_before), layer.has_bound ? " at most" : "");
     }
     fmt::print("    model after it: {}\n", size_text(stage.after));
   }

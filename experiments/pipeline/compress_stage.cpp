@@ -283,10 +283,12 @@ class StageRunner {
 
   static void fill(LayerOutcome& outcome, decompositions::Decomposition result) {
     outcome.parts = result.factorization->parts();
+    outcome.size = {result.factorization->num_parameters(), result.factorization->stored_bytes()};
     outcome.relative_error = result.relative_error;
     outcome.weighted_error = result.weighted_error;
     outcome.convergence = result.convergence;
     outcome.spectrum = std::move(result.spectrum);
+    outcome.discarded_weights = std::move(result.discarded_weights);
   }
 
   void decompose(const Group& group, const LayerTasks& tasks, SiteStatistics& statistics,

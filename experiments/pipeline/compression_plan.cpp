@@ -46,6 +46,7 @@ PlannedLayer planned(const std::string& stage, const PartSpec& part, std::size_t
   layer.parameters_before = layer.rows * layer.cols;
   layer.parameters_after = size.num_parameters;
   layer.bytes_after = size.stored_bytes;
+  layer.has_bound = size.is_bound;
   layer.cost = part.decomposer->cost(layer.rows, layer.cols);
   if (part.search) {
     layer.bytes_after += part.search->stored_bytes(*part.decomposer, layer.name, layer.rows, layer.cols);
@@ -119,6 +120,7 @@ void ModelSize::add(const PlannedLayer& layer) {
   parameters += change;
   if (layer.layer != "lm_head") parameters_without_head += change;
   stored_bytes += layer.bytes_after - 4 * layer.parameters_before;
+  is_bound |= layer.has_bound;
 }
 
 model::ModelConfig student_config(const ExperimentSpec& spec, model::ModelConfig model) {

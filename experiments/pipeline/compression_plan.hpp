@@ -20,6 +20,7 @@ struct PlannedLayer {
   Index rows = 0, cols = 0;
   Index parameters_before = 0, parameters_after = 0;
   Index bytes_after = 0;
+  bool has_bound = false;  ///< both are the most that it can take: how much depends on the weight
   Index gradient_moments = 0;   ///< numbers of the second moments of its output gradients that are gathered
   double cost = 0.0;            ///< multiply-adds of decomposition and searches, roughly
   Index num_starts = 1;         ///< of its permutation search
@@ -33,6 +34,7 @@ struct ModelSize {
   Index parameters = 0;               ///< a tied head counted once
   Index parameters_without_head = 0;  ///< without the head's weight where it is untied
   Index stored_bytes = 0;
+  bool is_bound = false;  ///< of the most that it can take
 
   /// A layer is decomposed.
   void add(const PlannedLayer& layer);

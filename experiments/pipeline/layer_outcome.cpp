@@ -21,6 +21,7 @@ Convergence convergence_from(const json& j) {
 std::string numbers_of(const LayerOutcome& o) {
   json j = {{"relative_error", o.relative_error},
             {"convergence", to_json(o.convergence)},
+            {"size", {o.size.num_parameters, o.size.stored_bytes}},
             {"seconds", o.seconds}};
   if (o.weighted_error) j["weighted_error"] = *o.weighted_error;
   if (o.search) {
@@ -48,6 +49,7 @@ LayerOutcome broadcast(const comm::Communicator& communicator, LayerOutcome outc
   if (j.contains("weighted_error")) received.weighted_error = j.at("weighted_error").get<double>();
   received.convergence = convergence_from(j.at("convergence"));
   if (j.contains("search")) received.search = decompositions::deserialise_search_result(j.at("search"));
+  received.size = {j.at("size").at(0), j.at("size").at(1)};
   received.seconds = j.at("seconds");
   received.is_own = false;
   return received;

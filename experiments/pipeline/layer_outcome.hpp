@@ -17,12 +17,14 @@ struct LayerOutcome {
   std::optional<double> weighted_error;
   decompositions::Convergence convergence;
   std::vector<double> spectrum;                        ///< on the owner, else empty
+  std::vector<double> discarded_weights;               ///< on the owner, else empty
   std::optional<decompositions::SearchResult> search;  ///< permutations and curve on the owner, else empty
+  decompositions::Size size;  ///< of the factorization
   double seconds = 0.0;
   bool is_own = true;  ///< this rank has all of it
 };
 
-/// Hands the outcome of rank `owner` to all, but for its spectrum and its search's permutations and curve, which the owner
+/// Hands the outcome of rank `owner` to all, but for its spectrum, discarded weights and its search's permutations and curve, which the owner
 /// writes (the permutations are in `parts` too). Collective.
 LayerOutcome broadcast(const comm::Communicator& communicator, LayerOutcome outcome, int owner);
 

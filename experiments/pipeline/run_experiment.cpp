@@ -168,7 +168,7 @@ class Job {
   void compress(std::size_t stage, const std::vector<std::int32_t>& ids, model::Transformer& student) {
     const auto& planned = plan_.stages[stage];
     StageOutcome outcome;
-    Measured measured{size_metrics(planned.after, static_cast<Index>(stage)), {}};
+    Measured measured;
     if (!planned.layers.empty()) {
       log_info(fmt::format("{}: {} layers by {}", planned.name, planned.layers.size(), planned.method));
       std::optional<StatisticsCache> cache;  // of the dense model only: later stages see another one
@@ -176,9 +176,12 @@ class Job {
       const StageInput input{spec_, plan_, stage, ids, cache ? &*cache : nullptr, searches_folder(record_->folder(), stage)};
       outcome = compress_stage(communicator_, input, student);
       expect_planned_size(student, planned.after);
-      evaluate(stage, 0, planned.name, student, measured);
     }
     const auto factors = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? factors_of(student) : Factors(); });
+    measured.metrics = comm::coordinate(communicator_, [&] { return size_metrics(planned.after.is_bound ? size_with(factors) : planned.after, static_cast<Index>(stage)); });
+    if (!planned.layers.empty()) {
+      evaluate(stage, 0, planned.name, student, measured);
+    }
     comm::coordinate(communicator_, [&] {
       if (!communicator_.is_root() || outcome.moved_tensors.empty()) return;
       std::filesystem::create_directories(stage_folder(record_->folder(), stage));
@@ -239,10 +242,25 @@ class Job {
     add(measured, found, text, static_cast<Index>(stage), step);
   }
 
+  /// Of the student with these factors, where their size was not known beforehand.
+  ModelSize size_with(const Factors& factors) const {
+    ModelSize size = plan_.dense;
+    for (const auto& [name, parts] : factors) {
+      const auto factorization = decompositions::make_factorization(decompositions::copy_of(parts));
+      PlannedLayer layer;
+      layer.layer = name;
+      layer.parameters_before = factorization->rows() * factorization->cols();
+      layer.parameters_after = factorization->num_parameters(), layer.bytes_after = factorization->stored_bytes();
+      size.add(layer);
+    }
+    return size;
+  }
+
   /// What was promised is what was made.
   static void expect_planned_size(const model::Transformer& student, const ModelSize& planned) {
-    KRONLAB_EXPECTS(student.num_parameters() == planned.parameters, "the student has {} parameters, planned were {}",
-                    student.num_parameters(), planned.parameters);
+    const Index found = student.num_parameters();
+    KRONLAB_EXPECTS(planned.is_bound ? found <= planned.parameters : found == planned.parameters, "the student has {} parameters, planned were {}{}",
+                    found, planned.is_bound ? "at most " : "", planned.parameters);
   }
 
   const comm::Communicator& communicator_;

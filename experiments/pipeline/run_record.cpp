@@ -46,6 +46,7 @@ std::vector<storage::OwnedArray> own_arrays(std::size_t stage, const std::vector
       arrays.push_back({fmt::format("stages/{}/layers/{}/{}", stage, outcome.name, name), {length}, std::move(values), {{"axes", axes}, {"unit", unit}}});
     };
     add("spectrum", outcome.spectrum, "term", "singular value of what was truncated");
+    if (!outcome.discarded_weights.empty()) add("discarded_weights", outcome.discarded_weights, "bond", "share of the squared norm");
     if (!outcome.search) continue;
     const auto& search = *outcome.search;
     add("permutation/rows", search.rows, "position", "row of the weight");
@@ -111,6 +112,7 @@ storage::LayerRecord record_of(std::size_t stage, const PlannedLayer& layer, con
   record.rows = layer.rows, record.cols = layer.cols;
   record.parameters_before = layer.parameters_before, record.parameters_after = layer.parameters_after;
   record.bytes_after = layer.bytes_after;
+  if (layer.has_bound) record.parameters_after = outcome.size.num_parameters, record.bytes_after = outcome.size.stored_bytes;
   record.relative_error = outcome.relative_error, record.weighted_error = outcome.weighted_error;
   if (outcome.search) record.search_value = outcome.search->value, record.search_bound = outcome.search->bound;
   record.seconds = outcome.seconds;

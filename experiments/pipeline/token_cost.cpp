@@ -1,19 +1,6 @@
 #include "experiments/pipeline/token_cost.hpp"
 
-#include <algorithm>
-
 namespace kronlab::experiments {
-namespace {
-
-/// Multiply-adds of a Kronecker sum for one row, contracted in the cheaper sequence.
-double kronecker_macs(const PlannedLayer& layer, const decompositions::GroupingProblem& problem) {
-  const double m2 = static_cast<double>(problem.right_rows), n2 = static_cast<double>(problem.right_cols);
-  const double m1 = static_cast<double>(layer.rows) / m2, n1 = static_cast<double>(layer.cols) / n2;
-  const double right_first = n1 * n2 * m2 + m1 * n1 * m2, left_first = m1 * n1 * n2 + m1 * n2 * m2;
-  return static_cast<double>(problem.num_terms) * std::min(right_first, left_first);
-}
-
-}  // namespace
 
 double TokenCost::Product::seconds(const TokenCost& of) const {
   const double rate = of.precision_ == model::Precision::fp64 ? of.rates_.gemm_fp64_gflops
@@ -42,9 +29,9 @@ TokenCost::TokenCost(const ExperimentSpec& spec, const CompressionPlan& plan, In
       if (found == layers_.end() && layer.layer != head_name_) continue;  // an embedding is looked up
       Product& product = found == layers_.end() ? head_ : found->second.product;
       const auto& decomposer = *spec.stages[static_cast<std::size_t>(stage)].parts[layer.part].decomposer;
-      const auto problem = layer.factor.empty() ? decomposer.grouping_problem(layer.name, layer.rows, layer.cols) : std::nullopt;
-      if (problem && problem->num_kept == 0) {
-        product.macs = kronecker_macs(layer, *problem);
+      const auto macs = layer.factor.empty() ? decomposer.multiply_adds(layer.name, layer.rows, layer.cols) : std::nullopt;
+      if (macs) {
+        product.macs = *macs;
       } else {
         product.macs += static_cast<double>(layer.parameters_after - layer.parameters_before);
         product.rows = product.cols = product.macs / static_cast<double>(layer.rows + layer.cols);  // the inner extent of two factors

@@ -18,51 +18,14 @@
 #include "framework/base/progress.hpp"
 #include "framework/config/strict_table.hpp"
 #include "framework/linalg/svd.hpp"
-#include "framework/storage/gguf.hpp"
-#include "framework/storage/safetensors.hpp"
 #include "tests/bench/measurement.hpp"
+#include "tests/bench/real_weights.hpp"
 
 namespace {
 
 using namespace kronlab;
 
-using Weights = std::vector<std::pair<std::string, Tensor>>;
-
-Weights attention_of_gpt2(const std::string& path) {
-  const storage::SafetensorsFile file(path);
-  Weights weights;
-  for (const char* block : {"0", "5", "11"}) {
-    const std::string stem = std::string("h.") + block + ".attn.";
-    const Tensor fused = file.load(stem + "c_attn.weight"), output = file.load(stem + "c_proj.weight");  // [in, out]
-    const Index n = output.rows();
-    const auto add = [&](const char* name, ConstMatrixView<float> stored) {
-      Tensor weight(DType::f32, {stored.cols, stored.rows});
-      for (Index i = 0; i < stored.rows; ++i) {
-        for (Index j = 0; j < stored.cols; ++j) weight.matrix<float>()(j, i) = stored(i, j);
-      }
-      weights.emplace_back(std::string(block) + " " + name, std::move(weight));
-    };
-    const auto all = fused.matrix<float>();
-    add("q", all.block(0, 0, n, n)), add("v", all.block(0, 2 * n, n, n)), add("proj", output.matrix<float>());
-  }
-  return weights;
-}
-
-Tensor tensor_of(const storage::GgufFile& file, const std::string& name) {
-  Tensor weight(DType::f32, file.tensors().at(name).shape);
-  file.read(name, weight.view(), [](Index i) { return i; });
-  return weight;
-}
-
-Weights mlps_of_smollm2(const std::string& path) {
-  const storage::GgufFile file(path);
-  Weights weights;
-  for (const char* block : {"0", "10", "20"}) {
-    for (const char* name : {"gate", "down"})
-      weights.emplace_back(std::string(block) + " " + name, tensor_of(file, std::string("blk.") + block + ".ffn_" + name + ".weight"));
-  }
-  return weights;
-}
+using bench::Weights;
 
 std::pair<Index, Index> extents(const std::string& text) {
   long long rows = 0, cols = 0;
@@ -118,9 +81,9 @@ Weights weights_of(const std::string& what, const decompositions::GroupingProble
     const auto [rows, cols] = extents(what.substr(colon + 1));
     for (std::uint64_t seed = 0; seed < 20; ++seed) weights.emplace_back("seed " + std::to_string(seed), planted(rows, cols, blocks, seed));
   } else if (colon != std::string::npos) {
-    weights.emplace_back(what.substr(colon + 1), tensor_of(storage::GgufFile(what.substr(0, colon)), what.substr(colon + 1)));
+    weights.emplace_back(what.substr(colon + 1), bench::tensor_of(storage::GgufFile(what.substr(0, colon)), what.substr(colon + 1)));
   } else {
-    return what.ends_with(".gguf") ? mlps_of_smollm2(what) : attention_of_gpt2(what);
+    return what.ends_with(".gguf") ? bench::mlps_of_smollm2(what) : bench::attention_of_gpt2(what);
   }
   return weights;
 }

@@ -1,15 +1,19 @@
 #pragma once
 
 #include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "decompositions/kronecker_sum.hpp"
+#include "decompositions/monarch.hpp"
+#include "decompositions/mpo.hpp"
 #include "decompositions/permuted.hpp"
 #include "decompositions/quantised_dense.hpp"
 #include "decompositions/scaled.hpp"
 #include "decompositions/sparse.hpp"
 #include "decompositions/sum.hpp"
+#include "decompositions/token_trains.hpp"
 #include "tests/support/random_matrix.hpp"
 
 namespace kronlab::testing {
@@ -53,6 +57,17 @@ inline decompositions::QuantisedCodes random_codes(Index rows, Index cols, decom
   return content;
 }
 
+/// Cores of these shapes. rows: fewer than the cores have, or 0 for all
+inline std::unique_ptr<decompositions::Mpo> random_mpo(const std::vector<decompositions::CoreShape>& shapes, Index rows, RandomStream random) {
+  std::vector<Tensor> cores;
+  Index all = 1;
+  for (const auto& s : shapes) {
+    cores.push_back(random_tensor({s.left, s.rows, s.cols, s.right}, random.child(cores.size())));
+    all *= s.rows;
+  }
+  return std::make_unique<decompositions::Mpo>(std::move(cores), rows > 0 ? rows : all);
+}
+
 /// Every kind of factorization, small: [12, 20] of rows and columns.
 inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
   using namespace decompositions;
@@ -87,6 +102,17 @@ inline std::vector<std::unique_ptr<decompositions::Factorization>> examples() {
   auto few = random_codes(12, 20, {.bits = 4, .group = 8}, random.child(49));
   few.kept = std::make_shared<const KeptEntries>(random_sparse(12, 20, {2, 4}, 0, random.child(50))->kept());
   all.push_back(std::make_unique<QuantisedDense>(std::move(few)));
+  all.push_back(random_mpo({{1, 3, 5, 2}, {2, 4, 4, 1}}, 0, random.child(34)));
+  all.push_back(random_mpo({{1, 3, 2, 1}, {1, 2, 5, 2}, {2, 2, 2, 1}}, 0, random.child(35)));
+  all.push_back(random_mpo({{1, 2, 5, 4}, {4, 3, 2, 4}, {4, 3, 2, 1}}, 12, random.child(36)));  // padded by 6 rows
+  all.push_back(random_mpo({{1, 2, 1, 1}, {1, 2, 5, 3}, {3, 1, 4, 3}, {3, 3, 1, 1}}, 0, random.child(37)));
+  all.push_back(random_mpo({{1, 12, 20, 1}}, 0, random.child(38)));
+  all.push_back(std::make_unique<Monarch>(random_tensor({3, 4, 10}, random.child(40)), random_tensor({5, 6, 4}, random.child(41))));
+  all.push_back(std::make_unique<Monarch>(random_tensor({2, 6, 4}, random.child(42)), random_tensor({4, 2, 5}, random.child(43))));
+  std::vector<Tensor> trains;
+  for (const auto& [left, extent, right] : {std::tuple<Index, Index, Index>{1, 5, 3}, {3, 2, 2}, {2, 2, 1}})
+    trains.push_back(random_tensor({12, left, extent, right}, random.child(39).child(trains.size())));
+  all.push_back(std::make_unique<TokenTrains>(std::move(trains)));
   std::vector<std::unique_ptr<Factorization>> terms;
   terms.push_back(std::make_unique<LowRank>(random_tensor({12, 2}, random.child(26)), random_tensor({2, 20}, random.child(27))));
   terms.push_back(std::make_unique<Scaled>(

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "decompositions/decomposer.hpp"
+#include "decompositions/mpo_decomposer.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/storage/safetensors.hpp"
 #include "tests/support/random_matrix.hpp"
@@ -78,6 +79,14 @@ BOOST_AUTO_TEST_CASE(kronecker_sums_are_those_of_the_reference) {
     cases.check(fmt::format("kronecker_{}x{}_terms{}", rows, cols, terms), static_cast<std::size_t>(terms),
                 *make_kronecker_decomposer({24 / rows, 48 / cols, terms}));
   }
+}
+
+BOOST_AUTO_TEST_CASE(matrix_product_operators_are_those_of_the_reference) {
+  KRONLAB_NEEDS_DATA(folder, "golden/compression");
+  const GoldenCases cases(folder);
+  for (const Index bond : {2, 4, 6})
+    cases.check(fmt::format("mpo_chi{}", bond), static_cast<std::size_t>(bond),
+                *make_mpo_decomposer({.row_factors = {2, 3, 4}, .col_factors = {3, 4, 4}, .num_sites = {}, .bond_dimension = bond, .keep = {}}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

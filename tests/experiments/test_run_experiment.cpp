@@ -6,6 +6,7 @@
 
 #include "experiments/pipeline/compression_plan.hpp"
 #include "experiments/pipeline/factors_file.hpp"
+#include "framework/storage/array_file.hpp"
 #include "tests/experiments/run_fixture.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -136,6 +137,45 @@ decompose = { kind = "svd", truncation = 3 }
   const auto& permuted = last.at("layers.1.mlp.up_proj").children.at("part1");
   BOOST_TEST(permuted.children.at("inner").children.at("left").kind == "low-rank");
   for (const auto& m : storage::RunReader(at).metrics("eval/perplexity")) BOOST_TEST(m.value > 1.0);
+}
+
+BOOST_FIXTURE_TEST_CASE(tensor_networks_are_bit_equal_for_any_number_of_ranks_and_a_size_that_was_bounded_is_recorded_as_it_is, Fixture) {
+  const std::string stages = R"(
+[[stage]]
+[[stage.part]]
+layers = ["embed_tokens"]
+decompose = { kind = "tensor-train-embedding", form = "table", keep = 0.5 }
+[[stage.part]]
+layers = ["layers.*.mlp.*"]
+decompose = { kind = "mpo", num_sites = 2, keep = 0.4, weighting = "inputs" }
+permute = { kind = "swap-descent", weighting = "inputs" }
+[[stage.part]]
+layers = ["layers.*.self_attn.q_proj"]
+decompose = { kind = "mpo", num_sites = 2, weighting = "two-sided", whitening = "separable", truncation_error = 0.5 }
+[[stage]]
+layers = ["layers.1.self_attn.o_proj"]
+decompose = { kind = "tensor-train-embedding", form = "token", num_sites = 2, bond_dimension = 2 }
+)";
+  const comm::Communicator alone = world.split(world.rank());
+  const auto together = run(world, "together", stages);
+  if (!world.is_root()) return;
+  const auto at = run_folder("together", together), alone_at = run_folder("alone", run(alone, "alone", stages));
+  BOOST_TEST(numbers_of(at) == numbers_of(alone_at));
+  for (const int stage : {0, 1}) BOOST_TEST(factors_of(at, stage) == factors_of(alone_at, stage));
+  const storage::RunReader reader(at);
+  const auto read = spec(stages);
+  const auto plan = CompressionPlan::make(ExperimentSpec::read(read.config, folder.string()), kronlab::testing::tiny_llama_config());
+  Index saved = 0, bound = 0;
+  for (const auto& layer : reader.layers()) saved += layer.parameters_before - layer.parameters_after;
+  for (const auto& stage : plan.stages) {
+    for (const auto& layer : stage.layers) bound += layer.parameters_before - layer.parameters_after;
+  }
+  BOOST_TEST((plan.stages[0].after.is_bound && plan.stages[1].after.is_bound));
+  BOOST_TEST(saved > bound);
+  BOOST_TEST(reader.metrics("size/parameters").back().value == static_cast<double>(plan.dense.parameters - saved));
+  const storage::ArrayReader arrays((at / "arrays.h5").string());
+  BOOST_TEST(arrays.read_f64("stages/0/layers/layers.0.mlp.up_proj/discarded_weights").size() == 1u);
+  BOOST_TEST(arrays.read_f64("stages/0/layers/embed_tokens/discarded_weights").size() == 2u);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_run_is_not_done_twice_and_one_that_stopped_goes_on_after_its_last_stage, Fixture) {

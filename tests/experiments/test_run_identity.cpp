@@ -114,6 +114,14 @@ group = [{ parameters = ["*.bias"], rate_factor = 2.0, weight_decay = 0.05 }, { 
           part("decompose = { kind = \"sum\", parts = [{ kind = \"kronecker\", left_rows = 2, left_cols = 3, num_terms = 2, refit = 1, weighting = \"two-sided\", damping = 0.1, "
                "gradient_damping = 0.3, gradient_moments = \"diagonal\", scale = \"norm\" }, { kind = \"whitened-svd\", keep = 0.2, weighting = \"two-sided\" }] }\n") +
           part("decompose = { kind = \"whitened-svd\", keep = 0.5, weighting = \"inputs\" }\n"),
+      head + calibration + "[[stage]]\n" +
+          part("decompose = { kind = \"mpo\", row_factors = [2, 3], col_factors = [3, 2], bond_dimension = 2, truncation_error = 0.1, "
+               "weighting = \"two-sided\", whitening = \"separable\", damping = 0.1, gradient_damping = 0.3 }\n") +
+          part("decompose = { kind = \"monarch\", left_blocks = 2, right_blocks = 3, num_terms = 2, weighting = \"inputs\", damping = 0.1 }\n") +
+          part("decompose = { kind = \"monarch\", keep = 0.5 }\n") +
+          part("decompose = { kind = \"mpo\", num_sites = 2, keep = 0.5, weighting = \"inputs\" }\n") +
+          part("decompose = { kind = \"tensor-train-embedding\", form = \"table\", row_factors = [2, 3], col_factors = [3, 2], keep = 0.5, truncation_error = 0.1 }\n") +
+          part("decompose = { kind = \"tensor-train-embedding\", form = \"token\", num_sites = 2, bond_dimension = 2 }\n"),
   };
 }
 
