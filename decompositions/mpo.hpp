@@ -14,6 +14,10 @@ namespace kronlab::decompositions {
 /// A batch is contracted in the sequence with the fewest multiply-adds (cheapest_plan); backward has its own. Rows may be
 /// padded: those behind the last one are never seen.
 ///
+/// What the plan merges is kept until the cores change: where merging all of them takes the fewest multiply-adds, which is
+/// so unless bonds are small or sites have one column or row, that is the dense matrix, and neither memory nor time is
+/// saved by applying it.
+///
 /// Oseledets, Tensor-train decomposition, 2011; of linear layers: Novikov et al., 1509.06569; of language models:
 /// CompactifAI, 2401.14109.
 class Mpo final : public Factorization {

@@ -8,7 +8,8 @@
 
 namespace kronlab::decompositions {
 
-/// How an MPO sees the weights that errors have.
+/// How an MPO sees the weights that errors have. Nine MLP matrices of SmolLM2-135M at 30 % of the parameters, three sites,
+/// mean weighted error: none 0.775, diagonal 0.707, separable 0.714 (two sites: 0.718, 0.662, 0.676).
 enum class Whitening {
   diagonal,   ///< rows and columns times the roots of their moments: the result is Scaled, back to W
   separable,  ///< moments as a Kronecker product over the sites, of their partial traces: goes back into the cores
