@@ -73,7 +73,10 @@ class FewRows {
       copies.assign(static_cast<std::size_t>(last - first + 8), 0.0F);
       std::copy_n(in_.values + first, last - first, copies.data());
     }
-    for (int r = 0; r < Rows; ++r) values[r] = (is_near_end ? copies.data() - first : in_.values) + in_.w.row_starts[row + r];
+    for (int r = 0; r < Rows; ++r) {
+      const Index start = in_.w.row_starts[row + r];
+      values[r] = is_near_end ? copies.data() + (start - first) : in_.values + start;
+    }
     Index token = 0;
     for (; token + 2 <= y_.rows; token += 2) block<Rows, 2>(row, token, values);
     if (token < y_.rows) block<Rows, 1>(row, token, values);
