@@ -132,6 +132,8 @@ RelativeErrors relative_errors(const Matrix<double>& weight, const Matrix<double
 
 std::map<std::string, FactorShape> Decomposer::factor_shapes(const std::string&, Index, Index) const { return {}; }
 
+std::vector<FactorShape> Decomposer::stored_factors(const std::string&, Index, Index) const { return {}; }
+
 std::optional<GroupingProblem> Decomposer::grouping_problem(const std::string&, Index, Index) const {
   return std::nullopt;
 }

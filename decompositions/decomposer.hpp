@@ -76,7 +76,7 @@ struct GroupingProblem {
   bool operator==(const GroupingProblem&) const = default;
 };
 
-/// Extents of a factor that may be decomposed again.
+/// Extents of a factor.
 struct FactorShape {
   Index rows = 0;
   Index cols = 0;
@@ -112,6 +112,9 @@ class Decomposer {
   /// Factors of such a weight that a later stage may decompose again, by name (`wte.left`): children of
   /// FactorizationParts that are dense. @throws ConfigError as `decompose`
   virtual std::map<std::string, FactorShape> factor_shapes(const std::string& layer, Index rows, Index cols) const;
+  /// The f32 factors of two extents or more that such a weight is stored as, each seen as a matrix (Tensor::rows() x cols());
+  /// the rest of size_of's bytes are vectors and permutations. Empty: there are none.  @throws ConfigError as `decompose`
+  virtual std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const;
   /// How a permutation search should group such a weight; none where the method gains nothing from permutations.
   /// @throws ConfigError as `decompose`
   virtual std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const;

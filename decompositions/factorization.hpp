@@ -14,7 +14,7 @@ namespace kronlab::decompositions {
 /// How a factorization is stored: what it is, its numbers, its tensors and the factorizations inside it.
 /// `make_factorization` turns it back into a Factorization.
 struct FactorizationParts {
-  std::string kind;                       ///< "dense", "low-rank", "kronecker-sum", "permuted", "quantised-dense", "scaled", "sparse", "sum"
+  std::string kind;                       ///< "dense", "low-rank", "kronecker-sum", "permuted", "quantised", "quantised-dense", "scaled", "sparse", "sum"
   std::map<std::string, Index> integers;  ///< shapes that the tensors do not tell
   std::map<std::string, Tensor> tensors;  ///< f32 factors, those learned in f64 rounded; f16 scales; i32 permutations, packed bits
   std::map<std::string, FactorizationParts> children;

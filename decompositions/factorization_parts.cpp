@@ -5,6 +5,7 @@
 #include "decompositions/kronecker_sum.hpp"
 #include "decompositions/part_access.hpp"
 #include "decompositions/permuted.hpp"
+#include "decompositions/quantised.hpp"
 #include "decompositions/quantised_dense.hpp"
 #include "decompositions/scaled.hpp"
 #include "decompositions/sparse.hpp"
@@ -157,6 +158,7 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     return std::make_unique<Permuted>(make_factorization(take_child(parts, "inner")), std::move(rows),
                                       std::move(columns));
   }
+  if (parts.kind == "quantised") return Quantised::from_parts(parts);
   if (parts.kind == "quantised-dense") return QuantisedDense::from_parts(parts);
   if (parts.kind == "scaled") {
     Tensor row_scales = take_scales(parts, "row_scales"), column_scales = take_scales(parts, "column_scales");
@@ -170,7 +172,7 @@ std::unique_ptr<Factorization> make_factorization(FactorizationParts parts) {
     return std::make_unique<Sum>(std::move(terms));
   }
   throw DataError(
-      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, quantised-dense, scaled, sparse, sum", parts.kind));
+      fmt::format("unknown factorization '{}'; known: dense, kronecker-sum, low-rank, permuted, quantised, quantised-dense, scaled, sparse, sum", parts.kind));
 }
 
 std::string serialise(const FactorizationParts& parts) {

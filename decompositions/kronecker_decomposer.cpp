@@ -51,6 +51,11 @@ class KroneckerDecomposer final : public Decomposer {
     return {{"left", {shape.left_rows, shape.num_terms * shape.left_cols}}};
   }
 
+  std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const override {
+    const auto s = shape_of(layer, rows, cols);
+    return {{s.left_rows, s.num_terms * s.left_cols}, {s.num_terms * s.right_rows, s.right_cols}};
+  }
+
   std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const override {
     const auto shape = shape_of(layer, rows, cols);
     return GroupingProblem{shape.right_rows, shape.right_cols, shape.num_terms};

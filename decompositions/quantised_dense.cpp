@@ -66,7 +66,7 @@ QuantisedDense::QuantisedDense(QuantisedCodes content)
       zeros_(std::move(content.zeros)),
       order_(std::move(content.order)),
       kept_(std::move(content.kept)) {
-  const Index num_groups = grid_.num_groups(cols()), row_bytes = kernels::packed_row_bytes(grid_.bits, cols());
+  const Index num_groups = grid_.num_groups(cols()), row_words = kernels::packed_row_words(grid_.bits, cols());
   if (grid_.symmetric) zeros_.assign(static_cast<std::size_t>(rows() * num_groups), static_cast<std::uint8_t>(grid_.num_levels() / 2));
   if (kept_) {
     const auto kept = kept_->flags();
@@ -76,8 +76,8 @@ QuantisedDense::QuantisedDense(QuantisedCodes content)
     }
     expect_below(content.codes, grid_.num_levels(), "code");
   }
-  packed_.resize(static_cast<std::size_t>(rows() * row_bytes));
-  for (Index i = 0; i < rows(); ++i) kernels::pack_row(grid_.bits, content.codes.data() + i * cols(), cols(), packed_.data() + i * row_bytes);
+  packed_.resize(static_cast<std::size_t>(rows() * row_words));
+  for (Index i = 0; i < rows(); ++i) kernels::pack_row(grid_.bits, content.codes.data() + i * cols(), cols(), packed_.data() + i * row_words);
 }
 
 QuantisedDense::QuantisedDense(const QuantisedDense& other)
@@ -114,8 +114,8 @@ Index QuantisedDense::stored_bytes() const {
 
 std::vector<std::uint8_t> QuantisedDense::codes() const {
   std::vector<std::uint8_t> all(static_cast<std::size_t>(rows() * cols()));
-  const Index row_bytes = kernels::packed_row_bytes(grid_.bits, cols());
-  for (Index i = 0; i < rows(); ++i) kernels::unpack_row(grid_.bits, packed_.data() + i * row_bytes, cols(), all.data() + i * cols());
+  const Index row_words = kernels::packed_row_words(grid_.bits, cols());
+  for (Index i = 0; i < rows(); ++i) kernels::unpack_row(grid_.bits, packed_.data() + i * row_words, cols(), all.data() + i * cols());
   return all;
 }
 
@@ -188,7 +188,7 @@ kernels::PackedCodes QuantisedDense::view(Index first_row, Index num_rows) const
           num_rows,
           cols(),
           grid_.group == 0 ? cols() : grid_.group,
-          packed_.data() + first_row * kernels::packed_row_bytes(grid_.bits, cols()),
+          packed_.data() + first_row * kernels::packed_row_words(grid_.bits, cols()),
           zeros_.data() + first_row * num_groups,
           scales_.view().block(first_row, 0, num_rows, num_groups)};
 }

@@ -70,9 +70,9 @@ class QuantisedDense final : public Factorization {
   TensorView gradient_of(std::span<const TensorView> gradients) const;
 
   QuantisationGrid grid_;
-  std::vector<std::uint8_t> packed_;  ///< rows as kernels::pack_row lays them out
-  Tensor scales_;                     ///< [rows, groups] f32 or f64
-  std::vector<std::uint8_t> zeros_;   ///< [rows, groups]
+  std::vector<std::uint32_t> packed_;  ///< rows as kernels::pack_row lays them out
+  Tensor scales_;                      ///< [rows, groups] f32 or f64
+  std::vector<std::uint8_t> zeros_;    ///< [rows, groups]
   std::vector<Index> order_;
   std::shared_ptr<const KeptEntries> kept_;
 };

@@ -1,6 +1,7 @@
 #include "decompositions/registry.hpp"
 
 #include "decompositions/pruning_decomposers.hpp"
+#include "decompositions/quantised_decomposer.hpp"
 #include "decompositions/rounding_decomposers.hpp"
 #include "decompositions/sum_decomposer.hpp"
 #include "framework/config/registry.hpp"
@@ -117,6 +118,15 @@ std::unique_ptr<Decomposer> rtn(const StrictTable& t) {
   return at_place(t, [&] { return make_rtn_decomposer(grid); });
 }
 
+std::unique_ptr<Decomposer> quantised(const StrictTable& t) {
+  QuantisedOptions options;
+  options.grid.bits = t.integer("bits", options.grid.bits, config::count_from(1));
+  options.grid.group = t.integer("group", options.grid.group, config::count_from(0));
+  options.grid.symmetric = t.flag("symmetric", false);
+  options.inner = decomposer_from(t.table("inner"));
+  return at_place(t, [&] { return make_quantised_decomposer(std::move(options)); });
+}
+
 std::unique_ptr<Decomposer> sum(const StrictTable& t) {
   SumOptions options;
   options.rounds = t.integer("rounds", options.rounds, config::count_from(1));
@@ -134,6 +144,7 @@ const config::Registry<Decomposer>& decomposers() {
       {"gptq", gptq},
       {"kronecker", kronecker},
       {"magnitude", [](const StrictTable& t) { return pruning(t, "magnitude", "magnitude", MaskSource::magnitude); }},
+      {"quantised", quantised},
       {"rtn", rtn},
       {"sparsegpt", sparsegpt},
       {"sum", sum},

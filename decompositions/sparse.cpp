@@ -73,8 +73,8 @@ TensorView Sparse::gradient_of(std::span<const TensorView> gradients) const {
 }
 
 void Sparse::apply_rows(ConstTensorView x, Index first_row, TensorView y, Write write) const {
-  constexpr Index few = 8;  // rows of x, below which reading the weight is what takes time
-  if (x.dtype != DType::f64 && x.rows <= few)
+  constexpr Index few = 8, many = 64;  // rows of x: reading the weight is what takes time; the entries are what takes time
+  if (x.dtype != DType::f64 && (x.rows <= few || (x.dtype == DType::f32 && x.rows >= many)))
     return kernels::sparse_product(kept_->view().block(first_row, y.cols), single_values(), x, y, write == Write::add);
   apply_by_panels([&](Index first, TensorView panel) { write_rows(first_row + first, panel); }, x, y, write);
 }

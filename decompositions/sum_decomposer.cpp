@@ -59,6 +59,15 @@ class SumDecomposer final : public Decomposer {
     return shapes;
   }
 
+  std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const override {
+    std::vector<FactorShape> factors;
+    for (const auto& [decomposer, search] : parts_) {
+      const auto of_part = decomposer->stored_factors(layer, rows, cols);
+      factors.insert(factors.end(), of_part.begin(), of_part.end());
+    }
+    return factors;
+  }
+
   double cost(Index rows, Index cols) const override {
     double cost = 0;
     for (const auto& [decomposer, search] : parts_)

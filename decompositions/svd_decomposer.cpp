@@ -57,6 +57,10 @@ class LowRankDecomposer : public Decomposer {
     const Index parameters = truncation(layer, rows, cols) * (rows + cols);
     return {parameters, 4 * parameters};
   }
+  std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const override {
+    const Index kept = truncation(layer, rows, cols);
+    return {{rows, kept}, {kept, cols}};
+  }
   double cost(Index rows, Index cols) const override {
     return 12.0 * static_cast<double>(rows * cols) * static_cast<double>(std::min(rows, cols));
   }

@@ -29,20 +29,20 @@ void expect_rows(const PackedCodes& w, Index first_row, Index rows, Index cols) 
 
 }  // namespace
 
-Index packed_row_bytes(Index bits, Index cols) {
-  Index bytes = 0;
-  for_packing(bits, [&]<class Packing>(Packing) { bytes = Packing::num_chunks(cols) * Packing::chunk_bytes; });
-  return bytes;
+Index packed_row_words(Index bits, Index cols) {
+  Index words = 0;
+  for_packing(bits, [&]<class Packing>(Packing) { words = Packing::num_chunks(cols) * Packing::chunk_words; });
+  return words;
 }
 
-void pack_row(Index bits, const std::uint8_t* codes, Index cols, std::uint8_t* packed) {
+void pack_row(Index bits, const std::uint8_t* codes, Index cols, std::uint32_t* packed) {
   for_packing(bits, [&]<class Packing>(Packing) {
-    std::fill_n(packed, packed_row_bytes(bits, cols), std::uint8_t{0});
+    std::fill_n(packed, packed_row_words(bits, cols), 0U);
     for (Index c = 0; c < cols; ++c) Packing::put(packed, c, codes[c]);
   });
 }
 
-void unpack_row(Index bits, const std::uint8_t* packed, Index cols, std::uint8_t* codes) {
+void unpack_row(Index bits, const std::uint32_t* packed, Index cols, std::uint8_t* codes) {
   for_packing(bits, [&]<class Packing>(Packing) {
     for (Index c = 0; c < cols; ++c) codes[c] = Packing::at(packed, c);
   });
@@ -50,7 +50,7 @@ void unpack_row(Index bits, const std::uint8_t* packed, Index cols, std::uint8_t
 
 void dequantise_rows(const PackedCodes& w, Index first_row, TensorView out) {
   expect_rows(w, first_row, out.rows, out.cols);
-  const Index row_bytes = packed_row_bytes(w.bits, w.cols), num_groups = w.num_groups();
+  const Index row_words = packed_row_words(w.bits, w.cols), num_groups = w.num_groups();
   for_activation_type(out.dtype, [&]<class T>(T) {
     using Real = compute_t<T>;
     const auto target = out.as<T>();
@@ -63,7 +63,7 @@ void dequantise_rows(const PackedCodes& w, Index first_row, TensorView out) {
         std::vector<Real> row(static_cast<std::size_t>(std::is_same_v<T, Real> ? 0 : w.cols));
 #pragma omp for schedule(static)
         for (Index i = 0; i < out.rows; ++i) {
-          unpack_floats<Packing>(w.codes + (first_row + i) * row_bytes, w.cols, codes.data());
+          unpack_floats<Packing>(w.codes + (first_row + i) * row_words, w.cols, codes.data());
           const auto* zeros = w.zeros + (first_row + i) * num_groups;
           if constexpr (std::is_same_v<T, Real>) {
             scale_groups(w, &scales(i, 0), zeros, codes.data(), &target(i, 0));
@@ -81,7 +81,7 @@ void add_scale_gradient(const PackedCodes& w, Index first_row, ConstTensorView d
   expect_rows(w, first_row, dense.rows, dense.cols);
   KRONLAB_EXPECTS(d_scales.rows == w.rows && d_scales.cols == w.num_groups(), "gradient [{}, {}] of scales [{}, {}]", d_scales.rows,
                   d_scales.cols, w.rows, w.num_groups());
-  const Index row_bytes = packed_row_bytes(w.bits, w.cols);
+  const Index row_words = packed_row_words(w.bits, w.cols);
   for_real_type(dense.dtype, [&]<class Dense>(Dense) {
     for_real_type(d_scales.dtype, [&]<class Real>(Real) {
       const auto gradient = dense.as<Dense>();
@@ -92,7 +92,7 @@ void add_scale_gradient(const PackedCodes& w, Index first_row, ConstTensorView d
 #pragma omp for schedule(static)
         for (Index i = 0; i < dense.rows; ++i) {
           const Index row = first_row + i;
-          unpack_row(w.bits, w.codes + row * row_bytes, w.cols, codes.data());
+          unpack_row(w.bits, w.codes + row * row_words, w.cols, codes.data());
           for (Index g = 0, first = 0; first < w.cols; ++g, first += w.group) {
             const int zero = w.zeros[row * w.num_groups() + g];
             double sum = 0;

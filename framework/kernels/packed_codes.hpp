@@ -13,18 +13,18 @@ struct PackedCodes {
   Index bits = 8;  ///< of a code: 8, 4, 3 or 2
   Index rows = 0;
   Index cols = 0;
-  Index group = 0;                      ///< columns of a group, the last may be shorter; at least 1
-  const std::uint8_t* codes = nullptr;  ///< [rows, packed_row_bytes(bits, cols)]
-  const std::uint8_t* zeros = nullptr;  ///< [rows, num_groups()]
-  ConstTensorView scales;               ///< [rows, num_groups()] f32 or f64
+  Index group = 0;                       ///< columns of a group, the last may be shorter; at least 1
+  const std::uint32_t* codes = nullptr;  ///< [rows, packed_row_words(bits, cols)]
+  const std::uint8_t* zeros = nullptr;   ///< [rows, num_groups()]
+  ConstTensorView scales;                ///< [rows, num_groups()] f32 or f64
 
   Index num_groups() const { return (cols + group - 1) / group; }
 };
 
-Index packed_row_bytes(Index bits, Index cols);
-/// codes: [cols], each below 2^bits; packed: [packed_row_bytes(bits, cols)]
-void pack_row(Index bits, const std::uint8_t* codes, Index cols, std::uint8_t* packed);
-void unpack_row(Index bits, const std::uint8_t* packed, Index cols, std::uint8_t* codes);
+Index packed_row_words(Index bits, Index cols);
+/// codes: [cols], each below 2^bits; packed: [packed_row_words(bits, cols)]
+void pack_row(Index bits, const std::uint8_t* codes, Index cols, std::uint32_t* packed);
+void unpack_row(Index bits, const std::uint32_t* packed, Index cols, std::uint8_t* codes);
 
 /// Rows first_row, first_row + 1, ... of W.  out: [any number, cols] f32, f64 or bf16
 void dequantise_rows(const PackedCodes& w, Index first_row, TensorView out);

@@ -2,79 +2,82 @@
 
 #include <cstdint>
 
-#include "framework/kernels/vectors.hpp"
+#include "framework/base/types.hpp"
 
-/// How a row of small codes lies in memory: in chunks, each a few vectors of bytes. Byte l of a vector of L = lanes<float>
-/// bytes holds codes of columns l, l + L, l + 2 L, ... of its chunk, so that widening the bytes, a shift and a mask give the
-/// codes of L neighbouring columns, one per lane.
+/// How a row of small codes lies in memory: in chunks of a few vectors of eight 32-bit words. Step s of a chunk is eight
+/// neighbouring columns, column l in some bits of word l: a shift and a mask give their codes, one per lane.
 namespace kronlab::kernels {
 
-/// L bytes as they lie in memory, and the same widened to a register of integers.
-typedef std::uint8_t ByteLanes __attribute__((vector_size(vector_bytes / 4), aligned(1), may_alias));
-typedef std::int32_t IntegerLanes __attribute__((vector_size(vector_bytes)));
+inline constexpr Index word_lanes = 8;  // 32 bytes: every machine has such registers, and wider ones gain nothing here
+typedef std::uint32_t Words __attribute__((vector_size(32), may_alias));
+typedef std::int32_t Codes __attribute__((vector_size(32)));
+typedef float Floats __attribute__((vector_size(32), aligned(4), may_alias));
 
-inline IntegerLanes load_bytes(const std::uint8_t* bytes) {
-  return __builtin_convertvector(*reinterpret_cast<const ByteLanes*>(bytes), IntegerLanes);
+inline Words load_words(const std::uint32_t* words) {
+  typedef std::uint32_t Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+  return *reinterpret_cast<const Unaligned*>(words);
 }
 
-/// 8, 4 or 2 bits: step s of a chunk is in bits [s Bits, (s + 1) Bits) of its bytes.
+/// 8, 4 or 2 bits: step s of a chunk is in bits [s Bits, (s + 1) Bits) of its words.
 template <int Bits>
 struct Packing {
-  static constexpr Index num_steps = 8 / Bits;
-  static constexpr Index chunk_cols = num_steps * lanes<float>;
-  static constexpr Index chunk_bytes = lanes<float>;
+  static constexpr Index num_steps = 32 / Bits;
+  static constexpr Index chunk_cols = num_steps * word_lanes;
+  static constexpr Index chunk_words = word_lanes;
   static Index num_chunks(Index cols) { return (cols + chunk_cols - 1) / chunk_cols; }
 
-  static std::uint8_t at(const std::uint8_t* row, Index c) {
+  static std::uint8_t at(const std::uint32_t* row, Index c) {
     const Index within = c % chunk_cols;
-    return row[c / chunk_cols * chunk_bytes + within % lanes<float>] >> (within / lanes<float> * Bits) & ((1 << Bits) - 1);
+    return row[c / chunk_cols * chunk_words + within % word_lanes] >> (within / word_lanes * Bits) & ((1U << Bits) - 1);
   }
-  static void put(std::uint8_t* row, Index c, std::uint8_t code) {
+  static void put(std::uint32_t* row, Index c, std::uint32_t code) {
     const Index within = c % chunk_cols;
-    row[c / chunk_cols * chunk_bytes + within % lanes<float>] |= static_cast<std::uint8_t>(code << (within / lanes<float> * Bits));
+    row[c / chunk_cols * chunk_words + within % word_lanes] |= code << (within / word_lanes * Bits);
   }
 
-  /// body(step, codes of L columns) for the steps of a chunk.
+  /// body(step, codes of eight columns) for the steps of a chunk.
   template <class Body>
-  static void for_steps(const std::uint8_t* chunk, Body body) {
-    const IntegerLanes bytes = load_bytes(chunk);
-#pragma GCC unroll 8
+  static void for_steps(const std::uint32_t* chunk, Body body) {
+    const Words words = load_words(chunk);
+#pragma GCC unroll 16
     for (int s = 0; s < num_steps; ++s) {
-      const IntegerLanes shifted = bytes >> (s * Bits);
-      body(s, s + 1 == num_steps ? shifted : shifted & ((1 << Bits) - 1));
+      const Words shifted = words >> (s * Bits);
+      body(s, reinterpret_cast<Codes>(s + 1 == num_steps ? shifted : shifted & ((1U << Bits) - 1)));
     }
   }
 };
 
-/// 3 bits: the lower two of eight steps as Packing<2> has them in two vectors, the third of step s in bit s of another.
+/// 3 bits: the lower two as Packing<2> has them; the third of step s and column l in bit s + 16 (l / 4) of word l % 4 of four
+/// more words.
 template <>
 struct Packing<3> {
-  static constexpr Index num_steps = 8;
-  static constexpr Index chunk_cols = num_steps * lanes<float>;
-  static constexpr Index chunk_bytes = 3 * lanes<float>;
+  using Lower = Packing<2>;
+  static constexpr Index num_steps = Lower::num_steps;
+  static constexpr Index chunk_cols = Lower::chunk_cols;
+  static constexpr Index chunk_words = Lower::chunk_words + word_lanes / 2;
   static Index num_chunks(Index cols) { return (cols + chunk_cols - 1) / chunk_cols; }
 
-  static std::uint8_t at(const std::uint8_t* row, Index c) {
-    const std::uint8_t* chunk = row + c / chunk_cols * chunk_bytes;
-    const Index within = c % chunk_cols, lane = within % lanes<float>, s = within / lanes<float>;
-    return static_cast<std::uint8_t>((chunk[s / 4 * lanes<float> + lane] >> (s % 4 * 2) & 3) |
-                                     (chunk[2 * lanes<float> + lane] >> s & 1) << 2);
+  static std::uint8_t at(const std::uint32_t* row, Index c) {
+    const std::uint32_t* chunk = row + c / chunk_cols * chunk_words;
+    const Index within = c % chunk_cols, lane = within % word_lanes, s = within / word_lanes;
+    return static_cast<std::uint8_t>((chunk[lane] >> (2 * s) & 3) | (chunk[word_lanes + lane % 4] >> (s + 16 * (lane / 4)) & 1) << 2);
   }
-  static void put(std::uint8_t* row, Index c, std::uint8_t code) {
-    std::uint8_t* chunk = row + c / chunk_cols * chunk_bytes;
-    const Index within = c % chunk_cols, lane = within % lanes<float>, s = within / lanes<float>;
-    chunk[s / 4 * lanes<float> + lane] |= static_cast<std::uint8_t>((code & 3) << (s % 4 * 2));
-    chunk[2 * lanes<float> + lane] |= static_cast<std::uint8_t>((code >> 2) << s);
+  static void put(std::uint32_t* row, Index c, std::uint32_t code) {
+    std::uint32_t* chunk = row + c / chunk_cols * chunk_words;
+    const Index within = c % chunk_cols, lane = within % word_lanes, s = within / word_lanes;
+    chunk[lane] |= (code & 3) << (2 * s);
+    chunk[word_lanes + lane % 4] |= (code >> 2) << (s + 16 * (lane / 4));
   }
 
   template <class Body>
-  static void for_steps(const std::uint8_t* chunk, Body body) {
-    const IntegerLanes low[] = {load_bytes(chunk), load_bytes(chunk + lanes<float>)}, high = load_bytes(chunk + 2 * lanes<float>);
-#pragma GCC unroll 8
-    for (int s = 0; s < num_steps; ++s) {
-      const IntegerLanes third = s < 2 ? high << (2 - s) : high >> (s - 2);
-      body(s, (low[s / 4] >> (s % 4 * 2) & 3) | (third & 4));
-    }
+  static void for_steps(const std::uint32_t* chunk, Body body) {
+    typedef std::uint32_t FourWords __attribute__((vector_size(16), aligned(4), may_alias));
+    const Words low = load_words(chunk);
+    const FourWords four = *reinterpret_cast<const FourWords*>(chunk + word_lanes);
+    constexpr Words halves{0, 0, 0, 0, 16, 16, 16, 16};
+    const Words third = __builtin_shufflevector(four, four, 0, 1, 2, 3, 0, 1, 2, 3) >> halves << 2;
+#pragma GCC unroll 16
+    for (int s = 0; s < num_steps; ++s) body(s, reinterpret_cast<Codes>((low >> (2 * s) & 3) | (third >> s & 4)));
   }
 };
 
@@ -97,13 +100,11 @@ void for_packing(Index bits, Body body) {
 
 /// The codes of a row as floats.  out: a whole number of chunks
 template <class Packing>
-void unpack_floats(const std::uint8_t* packed, Index cols, float* out) {
-  using Vector = typename Lanes<float>::type;
+void unpack_floats(const std::uint32_t* packed, Index cols, float* out) {
   for (Index chunk = 0; chunk < Packing::num_chunks(cols); ++chunk) {
     float* target = out + chunk * Packing::chunk_cols;
-    Packing::for_steps(packed + chunk * Packing::chunk_bytes, [&](int s, IntegerLanes codes) {
-      *reinterpret_cast<Vector*>(target + s * lanes<float>) = __builtin_convertvector(codes, Vector);
-    });
+    Packing::for_steps(packed + chunk * Packing::chunk_words,
+                       [&](int s, Codes codes) { *reinterpret_cast<Floats*>(target + s * word_lanes) = __builtin_convertvector(codes, Floats); });
   }
 }
 

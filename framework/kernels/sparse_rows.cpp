@@ -58,22 +58,4 @@ void add_kept(const SparseRows& w, Index first_row, ConstTensorView dense, Tenso
   });
 }
 
-void sparse_product(const SparseRows& w, ConstTensorView values, ConstTensorView x, TensorView y, bool add) {
-  KRONLAB_EXPECTS(x.cols == w.cols && y.cols == w.rows && x.rows == y.rows && values.cols >= w.end(),
-                  "sparse product [{}, {}] of {} values: x [{}, {}], y [{}, {}]", w.rows, w.cols, values.cols, x.rows, x.cols, y.rows, y.cols);
-  const Matrix<float> numbers = to_matrix<float>(values), in = to_matrix<float>(x);
-  const auto into = [&](auto out) {
-    using Out = std::remove_reference_t<decltype(*out.data)>;
-#pragma omp parallel for schedule(static)
-    for (Index row = 0; row < w.rows; ++row) {
-      for (Index t = 0; t < x.rows; ++t) {
-        float sum = 0;
-        for_entries(w, row, [&](Index place, Index c) { sum += numbers.data()[place] * in(t, c); });
-        out(t, row) = static_cast<Out>(add ? static_cast<float>(out(t, row)) + sum : sum);
-      }
-    }
-  };
-  y.dtype == DType::bf16 ? into(y.as<bfloat16>()) : into(y.as<float>());
-}
-
 }  // namespace kronlab::kernels

@@ -6,6 +6,7 @@
 #include "experiments/pipeline/factors_file.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/storage/safetensors.hpp"
+#include "tests/decompositions/examples.hpp"
 #include "tests/support/random_matrix.hpp"
 #include "tests/support/test_data.hpp"
 
@@ -27,6 +28,8 @@ Factors example() {
   factors["lm_head"] = decompositions::Sum(std::move(terms)).parts();
   factors["wte"] =
       decompositions::LowRank(random_tensor({7, 2}, RandomStream(4)), random_tensor({2, 5}, RandomStream(5))).parts();
+  factors["h.0.mlp.c_fc"] = kronlab::testing::random_sparse(6, 8, {2, 4}, 0, RandomStream(9))->parts();
+  factors["h.0.mlp.c_proj"] = decompositions::QuantisedDense(kronlab::testing::random_codes(5, 30, {.bits = 3, .group = 10}, RandomStream(10))).parts();
   return factors;
 }
 
@@ -38,7 +41,7 @@ BOOST_AUTO_TEST_CASE(factors_come_back_bit_for_bit) {
   const kronlab::testing::TemporaryFolder folder;
   write_factors(folder / "f.safetensors", example());
   const auto again = read_factors(folder / "f.safetensors");
-  BOOST_TEST_REQUIRE(again.size() == 3u);
+  BOOST_TEST_REQUIRE(again.size() == 5u);
   for (const auto& [layer, parts] : example())
     BOOST_TEST(decompositions::serialise(again.at(layer)) == decompositions::serialise(parts));
 }
