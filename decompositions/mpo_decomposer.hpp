@@ -23,7 +23,10 @@ enum class Whitening {
 /// given are as equal as they can be, those of the rows rising and those of the columns falling, so that sites are about
 /// equally large.
 ///
-/// A permutation search in front of it sees the Kronecker sum of the last site, or of groups within it.
+/// A permutation search in front of it sees the Kronecker sum of the last site, or of groups within it. Nine attention
+/// matrices of GPT-2 at 30 % of the parameters, swap descent, mean relative error: two sites 0.724 -> 0.690, three
+/// 0.763 -> 0.726, four 0.728 -> 0.693; one matrix (19 to 33 % lower) makes 75, 42 and 71 % of that, the others fall by 1 to 6 %. Truncated
+/// SVD: 0.621.
 ///
 /// CompactifAI: Tomut et al., 2401.14109; weighted by the diagonal, as AWT does.
 struct MpoOptions {
