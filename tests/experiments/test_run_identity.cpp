@@ -52,6 +52,10 @@ expect_dense = 30.0
 expect_tolerance = 0.5
 [[evaluate]]
 dataset = { name = "two", path = "f.txt" }
+divergence = true
+[[evaluate]]
+dataset = { path = "g.jsonl" }
+protocol = { kind = "last-word", window = 64 }
 )";
 const std::string shared = "weighting = \"two-sided\", damping = 0.1, gradient_damping = 0.2, absorb = false, max_evaluations = 1000, time_limit_s = 5.0";
 const std::string anneal = "num_temperatures = 7, num_sweeps = 3, num_starts = 2, first_acceptance = 0.4, last_acceptance = 0.01";
@@ -122,6 +126,13 @@ group = [{ parameters = ["*.bias"], rate_factor = 2.0, weight_decay = 0.05 }, { 
           part("decompose = { kind = \"mpo\", num_sites = 2, keep = 0.5, weighting = \"inputs\" }\n") +
           part("decompose = { kind = \"tensor-train-embedding\", form = \"table\", row_factors = [2, 3], col_factors = [3, 2], keep = 0.5, truncation_error = 0.1 }\n") +
           part("decompose = { kind = \"tensor-train-embedding\", form = \"token\", num_sites = 2, bond_dimension = 2 }\n"),
+      head + calibration + "[[stage]]\n" + part("decompose = { kind = \"magnitude\", sparsity = 0.5, mask = \"magnitude\", scope = \"row\" }\n") +
+          part("decompose = { kind = \"wanda\", sparsity = 0.5, mask = \"wanda\", scope = \"row\" }\n") +
+          part("decompose = { kind = \"magnitude\", n = 2, m = 4 }\n") + part("decompose = { kind = \"wanda\", n = 2, m = 4 }\n") +
+          part("decompose = { kind = \"sparsegpt\", sparsity = 0.5, mask = \"sweep\", block = 64, damping = 0.1, bits = 4, group = 32, symmetric = true }\n") +
+          part("decompose = { kind = \"sparsegpt\", n = 2, m = 4 }\n") + part("decompose = { kind = \"rtn\", bits = 4, group = 32, symmetric = true }\n") +
+          part("decompose = { kind = \"gptq\", bits = 4, group = 32, symmetric = true, damping = 0.1, activation_order = true }\n") +
+          part("decompose = { kind = \"quantised\", bits = 4, group = 32, symmetric = true, inner = { kind = \"svd\", keep = 0.5 } }\n"),
   };
 }
 
@@ -171,10 +182,11 @@ std::string place_of(const Value& file, const std::string& path) {
     at += (at.empty() ? "" : ".") + name;
     const Value* kind = dot < path.size() ? config::value_at(file, at + ".kind") : nullptr;
     if (!is_number(name)) place += (place.empty() ? "" : ".") + name;
-    if (kind && (name == "decompose" || name == "permute" || (is_number(name) && place.ends_with(".parts")))) place += "(" + *kind->as<std::string>() + ")";
+    if (kind && (name == "decompose" || name == "inner" || name == "permute" || (is_number(name) && place.ends_with(".parts")))) place += "(" + *kind->as<std::string>() + ")";
     begin = dot + 1;
   }
-  const auto part = place.rfind("parts("), decomposer = std::max(place.rfind("decompose(") + 1, part + 1), search = place.rfind("permute(") + 1;
+  const auto part = place.rfind("parts("), inner = place.rfind("inner(");
+  const auto decomposer = std::max({place.rfind("decompose(") + 1, part + 1, inner + 1}), search = place.rfind("permute(") + 1;
   if (search > decomposer) return "search" + place.substr(search - 1 + 7);
   if (decomposer > 0) return "decomposer" + place.substr(place.find('(', decomposer - 1));
   return place;
@@ -388,7 +400,7 @@ BOOST_AUTO_TEST_CASE(another_file_that_is_read_is_another_cell) {
   };
   change(hashes.model), change(hashes.student_config);
   for (auto* list : {&hashes.calibration, &hashes.distillation, &hashes.evaluation}) {
-    BOOST_TEST(list->size() == 2u);
+    BOOST_TEST(list->size() == (list == &hashes.evaluation ? 3u : 2u));
     for (auto& hash : *list) change(hash);
   }
   BOOST_TEST(cells.size() == num_changes);
