@@ -13,7 +13,7 @@ using linalg::Write;
 /// body(first row, number of rows) for each panel.
 template <class Body>
 void for_panels(Index rows, Index cols, const Body& body) {
-  constexpr Index panel_size = Index{1} << 20;  // numbers
+  constexpr Index panel_size = Index{1} << 24;  // numbers: a product of few long rows packs its other side too often
   const Index most = std::clamp(panel_size / cols, Index{16}, rows);
   for (Index first = 0; first < rows; first += most) body(first, std::min(most, rows - first));
 }

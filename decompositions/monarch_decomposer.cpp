@@ -33,6 +33,11 @@ class MonarchDecomposer final : public Decomposer {
     return {parameters, 4 * parameters};
   }
 
+  std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const override {
+    const auto s = shape_of(layer, rows, cols);
+    return {{s.left_blocks * s.left_rows, s.right_blocks * s.num_terms}, {s.right_blocks * s.left_blocks * s.num_terms, s.right_cols}};
+  }
+
   double cost(Index rows, Index cols) const override {
     const auto s = shape_of("", rows, cols);
     return 12.0 * static_cast<double>(rows * cols) * static_cast<double>(std::min(s.left_rows, s.right_cols));

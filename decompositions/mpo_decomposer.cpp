@@ -58,6 +58,13 @@ class MpoDecomposer final : public Decomposer {
     return size().of(parameters);
   }
 
+  std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const override {
+    const auto sites = rule_.of(layer, rows, cols);
+    std::vector<FactorShape> factors;
+    for (const auto& core : core_shapes(sites, bond_dimension(sites, layer, rows, cols))) factors.push_back({core.left * core.rows * core.cols, core.right});
+    return factors;
+  }
+
   /// The last bond cuts the Kronecker sum of the last site; where that site is large, of groups within it. No exact
   /// objective, but what makes one of the bonds easier makes the others easier.
   std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index rows, Index cols) const override {

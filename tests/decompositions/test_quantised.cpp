@@ -1,6 +1,8 @@
 #include <boost/test/unit_test.hpp>
 #include <limits>
 
+#include "decompositions/monarch_decomposer.hpp"
+#include "decompositions/mpo_decomposer.hpp"
 #include "decompositions/quantised.hpp"
 #include "decompositions/quantised_decomposer.hpp"
 #include "decompositions/registry.hpp"
@@ -21,6 +23,8 @@ namespace {
 
 std::unique_ptr<Decomposer> svd() { return make_svd_decomposer({.truncation = 5, .keep = {}}); }
 std::unique_ptr<Decomposer> kronecker() { return make_kronecker_decomposer({.left_rows = 6, .left_cols = 5, .num_terms = 3}); }
+std::unique_ptr<Decomposer> mpo() { return make_mpo_decomposer({.row_factors = {3, 4}, .col_factors = {4, 5}, .bond_dimension = 6}); }
+std::unique_ptr<Decomposer> monarch() { return make_monarch_decomposer({.left_blocks = 3, .right_blocks = 4, .num_terms = 2, .keep = {}}); }
 std::unique_ptr<Decomposer> sum() {
   SumOptions options;
   options.parts.push_back({svd(), {}});
@@ -100,7 +104,7 @@ BOOST_AUTO_TEST_CASE(its_size_is_known_before_any_weight) {
   double error_before = 0;
   for (const QuantisationGrid grid : {QuantisationGrid{8, 16, false}, {4, 16, true}, {3, 0, false}, {2, 100, false}}) {
     double error = 0;
-    for (const auto make : {svd, kronecker, sum}) {
+    for (const auto make : {svd, kronecker, mpo, monarch, sum}) {
       const auto decomposer = quantised(make(), grid);
       const auto size = decomposer->size_of("wte", 12, 20);
       const auto result = decomposer->decompose("wte", weight.view(), {});
