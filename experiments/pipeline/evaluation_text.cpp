@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "experiments/pipeline/broadcast_values.hpp"
 #include "framework/base/hash.hpp"
 
 namespace kronlab::experiments {
@@ -19,6 +20,24 @@ std::vector<std::string> lines_of(const std::string& content) {
     if (!line.empty()) lines.push_back(std::move(line));
   }
   return lines;
+}
+
+/// The rows of a .jsonl file: the string "text" of the object in each line that is not blank. @throws DataError with the line
+std::vector<std::string> rows_of_jsonl(const std::string& content) {
+  std::vector<std::string> rows;
+  std::istringstream in(content);
+  std::size_t number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const json row = json::parse(line, nullptr, false);
+    const auto found = row.is_object() ? row.find("text") : row.end();
+    if (!row.is_object() || found == row.end() || !found->is_string()) {
+      throw DataError(fmt::format("line {}: expected an object with a string \"text\", found {}", number, line.substr(0, 60)));
+    }
+    rows.push_back(found->get<std::string>());
+  }
+  return rows;
 }
 
 std::string joined(const std::vector<std::string>& rows) {
@@ -72,32 +91,7 @@ eval::TokenisedText tokenised(const ModelAccess& model, const std::string& path,
   return text;
 }
 
-template <class T>
-void broadcast_values(const comm::Communicator& communicator, std::vector<T>& values) {
-  std::string bytes(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
-  bytes = communicator.broadcast(std::move(bytes));
-  values.resize(bytes.size() / sizeof(T));
-  std::copy_n(bytes.data(), bytes.size(), reinterpret_cast<char*>(values.data()));
-}
-
 }  // namespace
-
-std::vector<std::string> rows_of_jsonl(const std::string& content) {
-  std::vector<std::string> rows;
-  std::istringstream in(content);
-  std::size_t number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const json row = json::parse(line, nullptr, false);
-    const auto found = row.is_object() ? row.find("text") : row.end();
-    if (!row.is_object() || found == row.end() || !found->is_string()) {
-      throw DataError(fmt::format("line {}: expected an object with a string \"text\", found {}", number, line.substr(0, 60)));
-    }
-    rows.push_back(found->get<std::string>());
-  }
-  return rows;
-}
 
 eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model, const std::string& name, const std::string& path,
                                    const Protocol& protocol) {

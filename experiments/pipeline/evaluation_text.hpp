@@ -14,7 +14,4 @@ namespace kronlab::experiments {
 eval::TokenisedText tokenised_text(const comm::Communicator& communicator, const ModelAccess& model, const std::string& name, const std::string& path,
                                    const eval::Protocol& protocol);
 
-/// The rows of a .jsonl file: the string "text" of the object in each line that is not blank. @throws DataError with the line
-std::vector<std::string> rows_of_jsonl(const std::string& content);
-
 }  // namespace kronlab::experiments

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "experiments/pipeline/broadcast_values.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "framework/base/hash.hpp"
 
@@ -26,14 +27,6 @@ std::string beginning_of(const std::string& path, std::size_t size) {
   if (newline == std::string::npos) return read_text_file(path);
   text.resize(newline + 1);
   return text;
-}
-
-std::vector<std::int32_t> broadcast(const comm::Communicator& communicator, std::vector<std::int32_t> ids) {
-  std::string bytes(reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(std::int32_t));
-  bytes = communicator.broadcast(std::move(bytes));
-  ids.resize(bytes.size() / sizeof(std::int32_t));
-  std::copy_n(bytes.data(), bytes.size(), reinterpret_cast<char*>(ids.data()));
-  return ids;
 }
 
 }  // namespace
@@ -88,7 +81,8 @@ std::vector<std::int32_t> first_tokens(const comm::Communicator& communicator, c
     throw DataError(fmt::format("calibration: {} tokens wanted, {} found in {} file(s), the last '{}'", count,
                                 ids.size(), paths.size(), paths.back()));
   });
-  return broadcast(communicator, std::move(ids));
+  broadcast_values(communicator, ids);
+  return ids;
 }
 
 }  // namespace kronlab::experiments
