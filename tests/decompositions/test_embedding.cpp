@@ -7,9 +7,9 @@
 
 #include "decompositions/registry.hpp"
 #include "decompositions/token_trains.hpp"
-#include "framework/config/value.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
+#include "tests/decompositions/configured.hpp"
 #include "tests/support/kernel_case.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -25,10 +25,7 @@ namespace {
 constexpr double float_eps = std::numeric_limits<float>::epsilon();
 
 std::unique_ptr<Decomposer> embedding(const std::string& keys) {
-  const config::StrictTable table(config::parse_toml("kind = \"tensor-train-embedding\"\n" + keys, "f.toml"));
-  auto decomposer = decomposer_from(table);
-  table.finish();
-  return decomposer;
+  return kronlab::testing::configured("kind = \"tensor-train-embedding\"\n" + keys);
 }
 
 const std::string table = "form = \"table\"\n", token = "form = \"token\"\n";

@@ -4,8 +4,8 @@
 
 #include "decompositions/monarch.hpp"
 #include "decompositions/registry.hpp"
-#include "framework/config/value.hpp"
 #include "framework/linalg/svd.hpp"
+#include "tests/decompositions/configured.hpp"
 #include "tests/support/kernel_case.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -21,10 +21,7 @@ namespace {
 constexpr double float_eps = std::numeric_limits<float>::epsilon();
 
 std::unique_ptr<Decomposer> monarch(const std::string& keys) {
-  const config::StrictTable table(config::parse_toml("kind = \"monarch\"\n" + keys, "f.toml"));
-  auto decomposer = decomposer_from(table);
-  table.finish();
-  return decomposer;
+  return kronlab::testing::configured("kind = \"monarch\"\n" + keys);
 }
 
 }  // namespace

@@ -10,8 +10,8 @@
 #include "decompositions/permutation/permutation_search.hpp"
 #include "decompositions/site_factors.hpp"
 #include "decompositions/site_whitening.hpp"
-#include "framework/config/value.hpp"
 #include "framework/linalg/gemm.hpp"
+#include "tests/decompositions/configured.hpp"
 #include "tests/decompositions/examples.hpp"
 #include "tests/support/kernel_case.hpp"
 #include "tests/support/message_of.hpp"
@@ -30,10 +30,7 @@ namespace {
 constexpr double float_eps = std::numeric_limits<float>::epsilon();
 
 std::unique_ptr<Decomposer> mpo(const std::string& keys) {
-  const config::StrictTable table(config::parse_toml("kind = \"mpo\"\n" + keys, "f.toml"));
-  auto decomposer = decomposer_from(table);
-  table.finish();
-  return decomposer;
+  return kronlab::testing::configured("kind = \"mpo\"\n" + keys);
 }
 
 /// Moments of 2 n samples of mixed variables, so that they are far from diagonal.

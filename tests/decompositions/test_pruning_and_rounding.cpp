@@ -7,9 +7,9 @@
 #include "decompositions/quantised_dense.hpp"
 #include "decompositions/registry.hpp"
 #include "decompositions/sparse.hpp"
-#include "framework/config/value.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/storage/safetensors.hpp"
+#include "tests/decompositions/configured.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/random_matrix.hpp"
 #include "tests/support/test_data.hpp"
@@ -28,10 +28,7 @@ constexpr double float_eps = std::numeric_limits<float>::epsilon();
 
 std::unique_ptr<Decomposer> from_toml(std::string toml) {
   std::ranges::replace(toml, ';', '\n');
-  const config::StrictTable table(config::parse_toml(toml, "f.toml"));
-  auto decomposer = decomposer_from(table);
-  table.finish();
-  return decomposer;
+  return kronlab::testing::configured(toml);
 }
 
 /// Moments of correlated inputs.

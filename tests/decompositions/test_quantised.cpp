@@ -7,6 +7,7 @@
 #include "decompositions/quantised_decomposer.hpp"
 #include "decompositions/registry.hpp"
 #include "decompositions/sum_decomposer.hpp"
+#include "tests/decompositions/configured.hpp"
 #include "tests/decompositions/examples.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -119,21 +120,15 @@ BOOST_AUTO_TEST_CASE(its_size_is_known_before_any_weight) {
 }
 
 BOOST_AUTO_TEST_CASE(a_table_names_what_is_inside) {
-  const auto from_toml = [](const std::string& toml) {
-    const config::StrictTable table(config::parse_toml(toml, "f.toml"));
-    auto decomposer = decomposer_from(table);
-    table.finish();
-    return decomposer;
-  };
-  const auto found = from_toml(R"(kind = "quantised"
+  const auto found = kronlab::testing::configured(R"(kind = "quantised"
 bits = 3
 group = 16
 symmetric = true
 inner = { kind = "svd", truncation = 5 })");
   BOOST_TEST(found->size_of("wte", 12, 20).stored_bytes == quantised(svd(), {3, 16, true})->size_of("wte", 12, 20).stored_bytes);
-  BOOST_TEST(message_of([&] { from_toml("kind = \"quantised\"\nbits = 5\ninner = { kind = \"svd\", truncation = 5 }"); }).find("5 bits, expected 8, 4, 3 or 2") !=
+  BOOST_TEST(message_of([&] { kronlab::testing::configured("kind = \"quantised\"\nbits = 5\ninner = { kind = \"svd\", truncation = 5 }"); }).find("5 bits, expected 8, 4, 3 or 2") !=
              std::string::npos);
-  BOOST_TEST(message_of([&] { from_toml("kind = \"quantised\""); }).find("inner") != std::string::npos);
+  BOOST_TEST(message_of([&] { kronlab::testing::configured("kind = \"quantised\""); }).find("inner") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(what_cannot_be_held_in_few_bits_is_refused) {

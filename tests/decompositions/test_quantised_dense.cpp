@@ -3,6 +3,7 @@
 
 #include "framework/linalg/gemm.hpp"
 #include "tests/decompositions/examples.hpp"
+#include "tests/decompositions/products.hpp"
 #include "tests/support/kernel_case.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -85,20 +86,7 @@ BOOST_AUTO_TEST_CASE(products_equal_the_dense_ones_for_any_number_of_rows) {
   for (const auto& c : cases()) {
     const auto w = make(c);
     const auto dense = reference(c);
-    for (const Index n : {1, 2, 3, 7, 16, 70}) {
-      const Tensor x = random_tensor({n, c.cols}, RandomStream(6));
-      for (const auto& [type, out_type] : {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::bf16}, {DType::bf16, DType::f32}, {DType::f64, DType::f64}}) {
-        testing::Strided in(type, to_matrix<double>(x.view())), out(out_type, testing::random_matrix(n, c.rows, RandomStream(7)));
-        Matrix<double> expected = out.values(), sizes = testing::absolute(expected);
-        linalg::gemm(linalg::Transpose::no, in.values().view(), linalg::Transpose::yes, dense.view(), 1.0, expected.view());
-        linalg::gemm(linalg::Transpose::no, testing::absolute(in.values()).view(), linalg::Transpose::yes, testing::absolute(dense).view(), 1.0, sizes.view());
-        w->apply(in.view(), out.view(), linalg::Write::add);
-        // Against the sum of the terms' sizes, which cancel: a few roundings, of the weight to bf16 one more.
-        const double limit = bound(out_type, 1) + (type == DType::bf16 ? 0x1p-8 : 0.0);
-        BOOST_TEST(testing::error_against(sizes, out.values(), expected) < limit);
-        BOOST_TEST(out.is_untouched_outside());
-      }
-    }
+    kronlab::testing::check_products(*w, dense, {1, 2, 3, 7, 16, 70});
   }
 }
 

@@ -6,8 +6,8 @@
 #include "decompositions/registry.hpp"
 #include "decompositions/sum.hpp"
 #include "decompositions/sum_decomposer.hpp"
-#include "framework/config/value.hpp"
 #include "framework/linalg/gemm.hpp"
+#include "tests/decompositions/configured.hpp"
 #include "tests/decompositions/examples.hpp"
 #include "tests/support/message_of.hpp"
 
@@ -40,15 +40,8 @@ LayerStatistics both_moments(std::uint64_t seed) {
   return statistics;
 }
 
-std::unique_ptr<Decomposer> from_toml(const std::string& toml) {
-  const config::StrictTable table(config::parse_toml(toml, "f.toml"));
-  auto decomposer = decomposer_from(table);
-  table.finish();
-  return decomposer;
-}
-
 std::unique_ptr<Decomposer> sum_of(const std::string& parts, Index rounds) {
-  return from_toml(fmt::format("kind = \"sum\"\nrounds = {}\nparts = [{}]", rounds, parts));
+  return kronlab::testing::configured(fmt::format("kind = \"sum\"\nrounds = {}\nparts = [{}]", rounds, parts));
 }
 
 const std::string plain_svd = R"({ kind = "svd", truncation = 2 })", plain_kronecker = R"({ kind = "kronecker", right_rows = 2, right_cols = 4 })";
@@ -198,8 +191,8 @@ BOOST_AUTO_TEST_CASE(bad_weights_and_missing_moments_are_data_errors_and_a_zero_
 
 BOOST_AUTO_TEST_CASE(mistakes_of_a_configuration_are_errors_with_their_place) {
   const auto error = [](const std::string& toml) {
-    BOOST_CHECK_THROW(from_toml(toml), ConfigError);
-    return message_of([&] { from_toml(toml); });
+    BOOST_CHECK_THROW(kronlab::testing::configured(toml), ConfigError);
+    return message_of([&] { kronlab::testing::configured(toml); });
   };
   const auto has = [](const std::string& message, const char* text) { return message.starts_with("f.toml:") && message.find(text) != std::string::npos; };
   const std::string two = "parts = [" + plain_svd + ", " + plain_kronecker + "]\n";
