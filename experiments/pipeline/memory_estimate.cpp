@@ -7,6 +7,7 @@
 #include <set>
 
 #include "experiments/pipeline/layer_pattern.hpp"
+#include "experiments/pipeline/sensitivity_probe.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -36,6 +37,13 @@ Index evaluation_bytes(const ExperimentSpec& spec, const model::ModelConfig& con
   for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
   const Widths w(config, spec.precision);
   return tokens * (w.kept() + w.forward() + w.stream_number * slice);
+}
+
+Index sensitivity_bytes(const ExperimentSpec& spec, const SensitivitySpec& sensitivity, const model::ModelConfig& config) {
+  const Index tokens = sensitivity.text.tokens / sensitivity.text.window * sensitivity.text.window;
+  const Widths w(config, spec.precision);
+  const Index logits = tokens * config.vocab_size * w.stream_number, at_once = std::max<Index>(1024, sensitivity.text.window);
+  return tokens * (2 * w.stream() + w.number * w.width) + (logits <= SensitivityProbe::most_kept_logits ? logits : 0) + at_once * (w.kept() + w.forward());
 }
 
 /// Arrays that a rank's part of a binary tree over the windows has open at most, with the one that is added.
@@ -161,7 +169,7 @@ Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, st
 
 Index MemoryEstimate::peak() const {
   Index most = std::max(evaluation, calibration);
-  for (const auto& stage : stages) most = std::max({most, stage.decomposition, stage.training});
+  for (const auto& stage : stages) most = std::max({most, stage.decomposition, stage.sensitivity, stage.training});
   return base() + most;
 }
 
@@ -178,6 +186,7 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
     const auto& layers = plan.stages[stage].layers;
     for (const auto& layer : layers) changed += layer.bytes_after - (has_teacher ? 0 : 4 * layer.parameters_before);
     if (!layers.empty()) own.decomposition = decomposition_bytes(plan.stages[stage], num_ranks) + held;
+    if (spec.stages[stage].sensitivity) own.sensitivity = sensitivity_bytes(spec, *spec.stages[stage].sensitivity, plan.config);
     if (!spec.stages[stage].distill) continue;
     own.training = training_bytes(spec, plan, stage, num_ranks);
     if (has_teacher) continue;  // else the values that learn take the place of those that were loaded

@@ -233,7 +233,9 @@ class Job {
                                  sensitivity_ids_[stage], spec_.precision,
                                  reference + "\n" + text, std::filesystem::path(options_.store_path) / "cache" / "sensitivity",
                                  plan_.stages[stage].name};
-    add(measured, measure_sensitivities(communicator_, input), spec, static_cast<Index>(stage));
+    const auto found = measure_sensitivities(communicator_, input);
+    log_info(fmt::format("{}: {}", input.what, in_words(found)));
+    add(measured, found, spec, static_cast<Index>(stage));
   }
 
   /// All that was trained or moved so far, for whoever opens the run after this stage.
