@@ -94,6 +94,10 @@ void expect_windows_fit(const ExperimentSpec& spec, Index context) {
     throw ConfigError(
         fmt::format("data.calibration: window is {}, the model's context {}", spec.calibration->text.window, context));
   }
+  for (const auto& stage : spec.stages) {
+    if (stage.sensitivity && stage.sensitivity->text.window > context)
+      throw ConfigError(fmt::format("{}: sensitivity: window is {}, the model's context {}", stage.name, stage.sensitivity->text.window, context));
+  }
 }
 
 /// What a distillation compares must exist in both models, and what it trains in the student.

@@ -89,7 +89,17 @@ PartSpec part_from(const StrictTable& table, bool has_calibration) {
   return spec;
 }
 
-StageSpec stage_from(const StrictTable& table, const ExperimentSpec& experiment) {
+SensitivitySpec sensitivity_from(const StrictTable& table, const std::string& folder) {
+  SensitivitySpec spec;
+  spec.text.paths = {path_from(table, folder)};
+  spec.text.tokens = table.integer("tokens", 4096, config::count_from(2));
+  spec.text.window = table.integer("window", 512, config::count_from(2));
+  if (spec.text.tokens < spec.text.window) table.fail("tokens", fmt::format("{} are fewer than one window of {}", spec.text.tokens, spec.text.window));
+  spec.by = table.choice("by", {"layer", "block"}, "layer") == "block" ? SensitivitySpec::By::block : SensitivitySpec::By::layer;
+  return spec;
+}
+
+StageSpec stage_from(const StrictTable& table, const ExperimentSpec& experiment, const std::string& folder) {
   StageSpec spec;
   spec.name = table.text("name", fmt::format("stage {}", experiment.stages.size()));
   const bool has_calibration = experiment.calibration.has_value();
@@ -100,6 +110,12 @@ StageSpec stage_from(const StrictTable& table, const ExperimentSpec& experiment)
   }
   const bool decomposes = table.has("layers") || table.has("decompose") || table.has("permute");
   if (spec.parts.empty() && (decomposes || !spec.distill)) spec.parts.push_back(part_from(table, has_calibration));
+  if (const auto sensitivity = table.find_table("sensitivity")) {
+    if (spec.parts.empty()) table.fail("sensitivity", "is of layers that the stage decomposes: it has none");
+    const auto absorbs = [](const PartSpec& part) { return part.search && part.search->absorbs; };
+    if (std::ranges::any_of(spec.parts, absorbs)) table.fail("sensitivity", "each layer is changed alone, but absorb = true moves the hidden units of several together");
+    spec.sensitivity = sensitivity_from(*sensitivity, folder);
+  }
   return spec;
 }
 
@@ -216,7 +232,7 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
   }
   for (const auto& table : root.tables("evaluate")) spec.evaluations.push_back(evaluation_from(table, folder));
   for (const auto& table : root.tables("stage")) {
-    spec.stages.push_back(stage_from(table, spec));
+    spec.stages.push_back(stage_from(table, spec, folder));
   }
   if (const auto parallel = root.find_table("parallel"))
     spec.distribute_above = parallel->integer("distribute_above", 0, {.least = 0});
@@ -232,7 +248,8 @@ bool ExperimentSpec::needs_dense_teacher() const {
 }
 
 bool ExperimentSpec::runs_the_model() const {
-  return !evaluations.empty() || calibration || std::ranges::any_of(stages, [](const StageSpec& stage) { return stage.distill.has_value(); });
+  return !evaluations.empty() || calibration ||
+         std::ranges::any_of(stages, [](const StageSpec& stage) { return stage.distill.has_value() || stage.sensitivity.has_value(); });
 }
 
 std::string identity_of(const Value& resolved) { return config::to_text(without_words(resolved)); }

@@ -67,10 +67,18 @@ struct PartSpec {
   decompositions::GradientMoments gradient_moments() const;
 };
 
+/// `[stage.sensitivity]`: what each of the stage's layers costs the model alone, on one text.
+struct SensitivitySpec {
+  enum class By { layer, block };
+  TextSpec text;  ///< one file
+  By by = By::layer;  ///< what is changed at one time: a layer, or those of a block
+};
+
 /// One `[[stage]]`: what is compressed together, and how the student is trained then.
 struct StageSpec {
   std::string name;
   std::vector<PartSpec> parts;  ///< none: the stage only trains
+  std::optional<SensitivitySpec> sensitivity;
   std::optional<DistillSpec> distill;
 };
 

@@ -78,7 +78,7 @@ std::vector<std::int32_t> first_tokens(const comm::Communicator& communicator, c
       ids.insert(ids.end(), more.begin(), more.begin() + static_cast<std::ptrdiff_t>(std::min(more.size(), missing)));
       if (static_cast<Index>(ids.size()) == count) return;
     }
-    throw DataError(fmt::format("calibration: {} tokens wanted, {} found in {} file(s), the last '{}'", count,
+    throw DataError(fmt::format("{} tokens wanted, {} found in {} file(s), the last '{}'", count,
                                 ids.size(), paths.size(), paths.back()));
   });
   broadcast_values(communicator, ids);

@@ -13,6 +13,7 @@
 #include "experiments/pipeline/measurement.hpp"
 #include "experiments/pipeline/run_identity.hpp"
 #include "experiments/pipeline/run_record.hpp"
+#include "experiments/pipeline/sensitivity.hpp"
 #include "experiments/pipeline/shared_hash.hpp"
 #include "experiments/pipeline/stage_checkpoint.hpp"
 #include "experiments/pipeline/student.hpp"
@@ -84,6 +85,7 @@ class Job {
     const auto ids = spec_.calibration ? first_tokens(communicator_, access_, spec_.calibration->text.paths,
                                                       spec_.calibration->text.tokens)
                                        : std::vector<std::int32_t>();
+    for (const auto& stage : spec_.stages) sensitivity_ids_.push_back(stage.sensitivity ? sensitivity_tokens(*stage.sensitivity) : std::vector<std::int32_t>());
     const std::size_t first = record_->num_finished_stages();
     if (first > 0) {
       comm::coordinate(communicator_, [&] { install_stage(student, record_->folder(), first - 1); });
@@ -138,7 +140,7 @@ class Job {
     const auto& distill = spec_.stages[stage].distill;
     const double started_s = now_s();
     std::optional<model::Transformer> previous;  // as the stage finds it: shares all weights
-    if (distill && distill->teacher == DistillSpec::Teacher::previous) previous = student.share();
+    if (spec_.stages[stage].sensitivity || (distill && distill->teacher == DistillSpec::Teacher::previous)) previous = student.share();
     record_->stage_started(stage, planned.name);
     if (is_compressed(record_->folder(), stage)) {
       comm::coordinate(communicator_, [&] { install_compressed(student, record_->folder(), stage); });
@@ -146,10 +148,12 @@ class Job {
     } else {
       compress(stage, ids, student);
     }
-    stop_if_asked(fmt::format("{}: stopped before its training; its decompositions are kept", planned.name));
+    stop_if_asked(fmt::format("{}: stopped behind its decompositions, which are kept", planned.name));
     Measured measured;
+    if (spec_.stages[stage].sensitivity) measure_sensitivity(stage, *previous, student, measured);
     if (distill) {
-      measured = train(stage, student, previous ? &*previous : teacher_ ? &*teacher_ : nullptr);
+      const bool is_taught_by_previous = distill->teacher == DistillSpec::Teacher::previous;
+      train(stage, student, is_taught_by_previous ? &*previous : teacher_ ? &*teacher_ : nullptr, measured);
     } else {
       keep_values(stage, student, {});
     }
@@ -191,7 +195,7 @@ class Job {
   }
 
   /// Trains the student and evaluates it; what was trained so far is written beside the stage's factors.
-  Measured train(std::size_t stage, model::Transformer& student, const model::Transformer* teacher) {
+  void train(std::size_t stage, model::Transformer& student, const model::Transformer* teacher, Measured& measured) {
     const auto& planned = plan_.stages[stage];
     const auto random = RandomStream(spec_.seed).child("distill").child(static_cast<std::uint64_t>(stage));
     TrainingText text(communicator_, *spec_.training_text, access_, options_.store_path, hashes_.distillation, random.child("text"));
@@ -208,9 +212,28 @@ class Job {
     Metric time;
     time.name = "distill/seconds", time.unit = "s", time.stage = static_cast<Index>(stage), time.step = outcome.num_steps,
     time.value = outcome.seconds;
-    Measured measured{{std::move(time)}, {}};
+    measured.metrics.push_back(std::move(time));
     evaluate(stage, outcome.num_steps, planned.name + ", distilled", student, measured);
-    return measured;
+  }
+
+  /// Whole windows, and the token that the last of them predicts.
+  std::vector<std::int32_t> sensitivity_tokens(const SensitivitySpec& spec) const {
+    return first_tokens(communicator_, access_, spec.text.paths, spec.text.tokens / spec.text.window * spec.text.window + 1);
+  }
+
+  /// What each of the stage's layers, or blocks, costs alone.
+  void measure_sensitivity(std::size_t stage, const model::Transformer& before, const model::Transformer& student, Measured& measured) const {
+    const auto& spec = *spec_.stages[stage].sensitivity;
+    const auto before_it = std::ranges::count_if(spec_.stages.begin(), spec_.stages.begin() + static_cast<std::ptrdiff_t>(stage), [](const StageSpec& s) { return s.sensitivity.has_value(); });
+    const auto& text = hashes_.sensitivity[static_cast<std::size_t>(before_it)];
+    const auto units = sensitivity_units(spec, plan_.stages[stage].layers, plan_.config.num_blocks);
+    const std::string reference = stage == 0 ? dense_key(spec_, hashes_) : fmt::format("{} stage {}", cell_, stage);
+    const SensitivityInput input{spec,           units,
+                                 before,         student,
+                                 sensitivity_ids_[stage], spec_.precision,
+                                 reference + "\n" + text, std::filesystem::path(options_.store_path) / "cache" / "sensitivity",
+                                 plan_.stages[stage].name};
+    add(measured, measure_sensitivities(communicator_, input), spec, static_cast<Index>(stage));
   }
 
   /// All that was trained or moved so far, for whoever opens the run after this stage.
@@ -270,6 +293,7 @@ class Job {
   ModelAccess access_;
   CompressionPlan plan_;
   std::vector<EvaluationText> texts_;
+  std::vector<std::vector<std::int32_t>> sensitivity_ids_;  ///< by stage
   InputHashes hashes_;
   std::string cell_;
   std::optional<model::Transformer> teacher_;

@@ -75,6 +75,7 @@ std::vector<std::string> documents() {
           "decompose = { kind = \"kronecker\", left_rows = 2, left_cols = 3, num_terms = 4, weighting = \"two-sided\", refit = 5, damping = 0.1, "
           "gradient_damping = 0.2, gradient_moments = \"full\", scale = \"none\" }\n" +
           search("kind = \"anneal\", " + anneal),
+      head + "[[stage]]\nlayers = [\"a\"]\n" + svd + "sensitivity = { path = \"s.txt\", tokens = 1024, window = 64, by = \"layer\" }\n",
       head + calibration + "[student]\nconfig = \"shape.json\"\n[[stage]]\n" + part("decompose = { kind = \"svd\", truncation = 3 }\n" + search("kind = \"portfolio\", " + anneal)) +
           part("decompose = { kind = \"whitened-svd\", keep = 0.5, damping = 0.1, weighting = \"two-sided\", gradient_damping = 0.2, gradient_moments = \"full\" }\n") +
           part("decompose = { kind = \"whitened-svd\", truncation = 4 }\n") +
@@ -139,7 +140,7 @@ group = [{ parameters = ["*.bias"], rate_factor = 2.0, weight_decay = 0.05 }, { 
 /// Names, places, and how a result is computed without changing it.
 const std::set<std::string> words{"experiment.name", "experiment.question", "experiment.paper", "model.path", "student.config", "data.calibration.path",
                                   "data.calibration.memory_mb", "data.distillation.path", "evaluate.dataset.name", "evaluate.dataset.path",
-                                  "evaluate.expect_dense", "evaluate.expect_tolerance", "stage.name", "stage.distill.recompute",
+                                  "evaluate.expect_dense", "evaluate.expect_tolerance", "stage.name", "stage.sensitivity.path", "stage.distill.recompute",
                                   "stage.distill.shard_optimizer", "stage.distill.checkpoint.every_steps", "stage.distill.checkpoint.every_minutes",
                                   "stage.distill.checkpoint.keep"};
 
@@ -342,7 +343,7 @@ BOOST_AUTO_TEST_CASE(every_key_that_can_change_a_result_changes_the_cell_and_no_
     }
   }
   // Tables that this walk calls by name below are walked in them; a stage of one part has the part's keys itself.
-  const std::set<std::string> tables{"experiment", "model", "student", "data", "parallel", "data.calibration", "data.distillation", "stage.distill", "stage.decompose",
+  const std::set<std::string> tables{"experiment", "model", "student", "data", "parallel", "data.calibration", "data.distillation", "stage.distill", "stage.sensitivity", "stage.decompose",
                                      "stage.permute", "stage.part.decompose", "stage.part.permute", "evaluate.protocol", "evaluate.dataset", "stage.distill.optimizer",
                                      "stage.distill.schedule", "stage.distill.checkpoint", "stage.distill.losses", "decomposer.permute"};
   for (const auto& place : schema) {
@@ -409,16 +410,16 @@ BOOST_AUTO_TEST_CASE(another_file_that_is_read_is_another_cell) {
 BOOST_AUTO_TEST_CASE(what_is_kept_of_a_dense_student_is_of_its_shape_its_tokenizer_and_its_seed) {
   const std::string random = head + evaluations + "[student]\ninit = \"random\"\n";
   const auto key = [](const std::string& toml, const InputHashes& hashes) { return dense_key(spec_of(parsed(toml)), hashes); };
-  const std::string base = key(random, {"m", "", {}, {}, {}});
-  BOOST_TEST(key(random, {"other", "", {}, {}, {}}) != base);
-  BOOST_TEST(key(random, {"m", "shape", {}, {}, {}}) != base);
-  BOOST_TEST(key(random, {"other", "shape", {}, {}, {}}) != key(random, {"m", "shape", {}, {}, {}}));
+  const std::string base = key(random, {"m", "", {}, {}, {}, {}});
+  BOOST_TEST(key(random, {"other", "", {}, {}, {}, {}}) != base);
+  BOOST_TEST(key(random, {"m", "shape", {}, {}, {}, {}}) != base);
+  BOOST_TEST(key(random, {"other", "shape", {}, {}, {}, {}}) != key(random, {"m", "shape", {}, {}, {}, {}}));
   for (const auto& [from, to] : {std::pair{"seed = 1", "seed = 2"}, {"as-is", "untied"}}) {
     std::string changed = random;
-    BOOST_TEST(key(changed.replace(changed.find(from), std::string(from).size(), to), {"m", "", {}, {}, {}}) != base);
+    BOOST_TEST(key(changed.replace(changed.find(from), std::string(from).size(), to), {"m", "", {}, {}, {}, {}}) != base);
   }
-  BOOST_TEST(key(head, {"m", "", {}, {}, {}}) != base);
-  BOOST_TEST(key(head + "[student]\nblocks = [0]\n", {"m", "", {}, {}, {}}) != key(head, {"m", "", {}, {}, {}}));
+  BOOST_TEST(key(head, {"m", "", {}, {}, {}, {}}) != base);
+  BOOST_TEST(key(head + "[student]\nblocks = [0]\n", {"m", "", {}, {}, {}, {}}) != key(head, {"m", "", {}, {}, {}, {}}));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
