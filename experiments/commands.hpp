@@ -47,6 +47,15 @@ struct ProfileArguments {
 /// Measures what the machine does in a second, all ranks together.
 int profile(const comm::Communicator& world, const ProfileArguments& arguments);
 
+struct BudgetArguments {
+  SweepArguments sweep;
+  std::string store;
+  std::string out;  ///< file for the plan; empty: standard output, behind the tables
+  bool as_json = false;
+};
+/// Chooses a method and size for each unit of a profile within the file's [budget], and writes the plan as an experiment.
+int budget(const comm::Communicator& world, const BudgetArguments& arguments);
+
 struct RunArguments {
   SweepArguments sweep;
   std::string store;
