@@ -21,6 +21,7 @@ config::Value merged(const std::string& path, const MachineRates& rates) {
 }  // namespace
 
 int profile(const comm::Communicator& world, const ProfileArguments& arguments) {
+  if (!arguments.run.sweep.file.empty()) return run(world, arguments.run);
   log_info(fmt::format("measuring {} rank(s) of {} thread(s)", world.size(), arguments.threads));
   const auto rates = measure_rates(world, arguments.scratch, arguments.threads);
   comm::coordinate(world, [&] {

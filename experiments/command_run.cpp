@@ -41,6 +41,9 @@ void expect_all_can_be_done(const comm::Communicator& world, const std::vector<c
       if (arguments.must_train && !trains) {
         throw ConfigError(fmt::format("{}: run '{}' has no stage that trains: give [stage.distill], or use `kronlab run`", arguments.sweep.file, run.label));
       }
+      if (arguments.must_measure && std::ranges::none_of(spec.stages, [](const StageSpec& stage) { return stage.sensitivity.has_value(); })) {
+        throw ConfigError(fmt::format("{}: run '{}' has no stage whose layers are measured alone: give [stage.sensitivity], or use `kronlab run`", arguments.sweep.file, run.label));
+      }
     }
   });
 }

@@ -39,14 +39,6 @@ struct CheckArguments {
 /// bytes moved. Reads weights only to hash them.
 int check(const comm::Communicator& world, const CheckArguments& arguments);
 
-struct ProfileArguments {
-  std::string out;      ///< TOML file; its [rates] are replaced; empty: standard output
-  std::string scratch;  ///< folder for a file of each rank, on the disk that is measured
-  int threads = 1;      ///< of each rank
-};
-/// Measures what the machine does in a second, all ranks together.
-int profile(const comm::Communicator& world, const ProfileArguments& arguments);
-
 struct BudgetArguments {
   SweepArguments sweep;
   std::string store;
@@ -69,9 +61,20 @@ struct RunArguments {
   bool as_json = false;
   bool is_quiet = false;    ///< errors and one line with the result only
   bool must_train = false;  ///< each run has a stage that trains: `kronlab train`
+  bool must_measure = false;  ///< each run has a stage with `sensitivity`: `kronlab profile FILE`
 };
 /// Does every run of a sweep that is not done, and prints their table. A run that fails does not stop the others.
 int run(const comm::Communicator& world, const RunArguments& arguments);
+
+struct ProfileArguments {
+  RunArguments run;     ///< what is profiled, where it names a file
+  std::string out;      ///< TOML file; its [rates] are replaced; empty: standard output
+  std::string scratch;  ///< folder for a file of each rank, on the disk that is measured
+  int threads = 1;      ///< of each rank
+};
+/// Measures what each layer of a model is worth: a sweep whose stages have `sensitivity`; or, without a file, what the machine does
+/// in a second, all ranks together.
+int profile(const comm::Communicator& world, const ProfileArguments& arguments);
 
 struct EvalArguments {
   std::string model;

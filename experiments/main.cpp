@@ -36,12 +36,13 @@ struct Arguments {
   bool oversubscribe = false;
 };
 
-void add_sweep(CLI::App& command, SweepArguments& sweep) {
-  command.add_option("FILE", sweep.file, "TOML file of an experiment or a sweep")->required();
+CLI::Option* add_sweep(CLI::App& command, SweepArguments& sweep) {
+  auto* file = command.add_option("FILE", sweep.file, "TOML file of an experiment or a sweep")->required();
   command
       .add_option("--set", sweep.overrides, "key=value: puts a value into the file, e.g. --set model.path=models/gpt2")
       ->allow_extra_args(false)
       ->take_all();
+  return file;
 }
 
 CLI::App* add_check(CLI::App& app, CheckArguments& a) {
@@ -66,22 +67,31 @@ CLI::App* add_budget(CLI::App& app, BudgetArguments& a) {
   return command;
 }
 
-CLI::App* add_profile(CLI::App& app, ProfileArguments& a) {
-  auto* command = app.add_subcommand("profile", "measure what this machine does in a second, for `kronlab check --machine`; under mpirun between ranks too");
-  command->add_option("--out", a.out, "TOML file whose [rates] are written; its other tables stay, its comments do not (default: standard output)");
-  command->add_option("--scratch", a.scratch, "folder on the disk that is measured")->capture_default_str();
-  return command;
+/// What `run` and its like take. Returns the file.
+CLI::Option* add_run_options(CLI::App& command, RunArguments& a) {
+  auto* file = add_sweep(command, a.sweep);
+  command.add_option("--store", a.store, "folder of the record")->capture_default_str();
+  auto* json = command.add_flag("--json", a.as_json, "one JSON object on standard output: runs with state, cell, folder and results");
+  command.add_flag("--quiet", a.is_quiet, "only errors and one line with the result; the runs' logs have all")->excludes(json);
+  command.add_option("--jobs", a.jobs, "this many processes share the runs and this machine's cores; without mpirun")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--cells", a.cells, "only the runs of these cells (between commas), as `kronlab check` names them")->delimiter(',');
+  command.add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
+  return file;
 }
 
 CLI::App* add_run(CLI::App& app, RunArguments& a, const char* name, const char* what) {
   auto* command = app.add_subcommand(name, what);
-  add_sweep(*command, a.sweep);
-  command->add_option("--store", a.store, "folder of the record")->capture_default_str();
-  auto* json = command->add_flag("--json", a.as_json, "one JSON object on standard output: runs with state, cell, folder and results");
-  command->add_flag("--quiet", a.is_quiet, "only errors and one line with the result; the runs' logs have all")->excludes(json);
-  command->add_option("--jobs", a.jobs, "this many processes share the runs and this machine's cores; without mpirun")->check(CLI::PositiveNumber)->capture_default_str();
-  command->add_option("--cells", a.cells, "only the runs of these cells (between commas), as `kronlab check` names them")->delimiter(',');
-  command->add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
+  add_run_options(*command, a);
+  return command;
+}
+
+CLI::App* add_profile(CLI::App& app, ProfileArguments& a) {
+  auto* command = app.add_subcommand("profile",
+                                     "with FILE: what each layer costs the model alone, for a sweep whose stages have `sensitivity`; without: what this machine does "
+                                     "in a second, for `kronlab check --machine`, under mpirun between ranks too");
+  auto* file = add_run_options(*command, a.run)->required(false);
+  command->add_option("--out", a.out, "TOML file whose [rates] are written; its other tables stay, its comments do not (default: standard output)")->excludes(file);
+  command->add_option("--scratch", a.scratch, "folder on the disk that is measured")->excludes(file)->capture_default_str();
   return command;
 }
 
@@ -155,12 +165,12 @@ CLI::App* add_generate(CLI::App& app, GenerateArguments& a) {
 
 int drive(const comm::Communicator& world, int argc, char** argv, const std::vector<std::string>& environment) {
   Arguments a;
-  a.run.environment = a.train.environment = environment;
-  a.budget.store = a.check.store = a.run.store = a.train.store = a.export_model.store = a.generate.store = default_store();
-  a.train.must_train = true;
+  a.run.environment = a.train.environment = a.profile.run.environment = environment;
+  a.budget.store = a.check.store = a.run.store = a.train.store = a.profile.run.store = a.export_model.store = a.generate.store = default_store();
+  a.train.must_train = true, a.profile.run.must_measure = true;
   a.profile.scratch = std::filesystem::temp_directory_path().string();
   a.run.command_line.assign(argv, argv + argc);
-  a.train.command_line = a.run.command_line;
+  a.train.command_line = a.profile.run.command_line = a.run.command_line;
   CLI::App app(
       "kronlab compresses language models with tensor decompositions and measures what that costs.\n"
       "Alone or under mpirun -n N. Exit codes: 0 done, 1 some run failed, 2 configuration or data, 75 stopped after a "
@@ -187,10 +197,10 @@ int drive(const comm::Communicator& world, int argc, char** argv, const std::vec
     const int code = world.is_root() ? app.exit(error) : error.get_exit_code();
     return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
-  a.run.threads = a.train.threads = a.profile.threads = comm::threads_per_rank(
+  a.run.threads = a.train.threads = a.profile.threads = a.profile.run.threads = comm::threads_per_rank(
       world, a.oversubscribe ? comm::Oversubscription::allowed : comm::Oversubscription::refused);
   omp_set_num_threads(a.run.threads);
-  a.run.may_oversubscribe = a.train.may_oversubscribe = a.oversubscribe;
+  a.run.may_oversubscribe = a.train.may_oversubscribe = a.profile.run.may_oversubscribe = a.oversubscribe;
   for (const auto& [command, action] : commands) {
     if (command->parsed()) return action();
   }
@@ -203,7 +213,7 @@ int main(int argc, char** argv) {
   // Before MPI: a signal that comes while ranks start asks for something too; without a handler it would end them.
   const std::span words(argv, static_cast<std::size_t>(argc));
   const auto command = std::ranges::find_if(words.subspan(1), [](const char* word) { return word[0] != '-'; });
-  if (command != words.end() && (std::string(*command) == "run" || std::string(*command) == "train")) StopRequest::install_handlers();
+  if (command != words.end() && (std::string(*command) == "run" || std::string(*command) == "train" || std::string(*command) == "profile")) StopRequest::install_handlers();
   std::vector<std::string> environment;  // before MPI adds its own
   for (char** entry = environ; *entry; ++entry) environment.emplace_back(*entry);
   return comm::run(argc, argv, [&](const comm::Communicator& world) { return drive(world, argc, argv, environment); });

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "experiments/pipeline/layer_pattern.hpp"
+#include "experiments/pipeline/sensitivity_probe.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -36,6 +37,13 @@ Index evaluation_bytes(const ExperimentSpec& spec, const model::ModelConfig& con
   for (const auto& evaluation : spec.evaluations) tokens = std::max(tokens, evaluation.protocol.window);
   const Widths w(config, spec.precision);
   return tokens * (w.kept() + w.forward() + w.stream_number * slice);
+}
+
+Index sensitivity_bytes(const ExperimentSpec& spec, const SensitivitySpec& sensitivity, const model::ModelConfig& config) {
+  const Index tokens = sensitivity.text.tokens / sensitivity.text.window * sensitivity.text.window;
+  const Widths w(config, spec.precision);
+  const Index logits = tokens * config.vocab_size * w.stream_number, at_once = std::max<Index>(1024, sensitivity.text.window);
+  return tokens * (2 * w.stream() + w.number * w.width) + (logits <= SensitivityProbe::most_kept_logits ? logits : 0) + at_once * (w.kept() + w.forward());
 }
 
 /// Arrays that a rank's part of a binary tree over the windows has open at most, with the one that is added.
@@ -157,11 +165,24 @@ Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, st
   return number * (1 + arrays) * learned + moments + exchange + activations + logits_bytes + copies;
 }
 
+/// Dense weights in place of factors, for the speed beside them, as far as they do not take the place of those that were
+/// loaded. changed: what the factors take, less what they freed
+Index dense_twin_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, Index changed) {
+  if (spec.needs_dense_teacher() && spec.student.init == StudentSpec::Init::model) return 0;  // the teacher serves
+  Index twins = 0;
+  for (const auto& stage : plan.stages) {
+    for (const auto& layer : stage.layers) {
+      if (layer.factor.empty()) twins += layer.parameters_before * (spec.precision == model::Precision::bf16 ? 6 : 4);
+    }
+  }
+  return std::max<Index>(twins + std::min<Index>(changed, 0), 0);
+}
+
 }  // namespace
 
 Index MemoryEstimate::peak() const {
   Index most = std::max(evaluation, calibration);
-  for (const auto& stage : stages) most = std::max({most, stage.decomposition, stage.training});
+  for (const auto& stage : stages) most = std::max({most, stage.decomposition, stage.sensitivity, stage.training});
   return base() + most;
 }
 
@@ -178,6 +199,7 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
     const auto& layers = plan.stages[stage].layers;
     for (const auto& layer : layers) changed += layer.bytes_after - (has_teacher ? 0 : 4 * layer.parameters_before);
     if (!layers.empty()) own.decomposition = decomposition_bytes(plan.stages[stage], num_ranks) + held;
+    if (spec.stages[stage].sensitivity) own.sensitivity = sensitivity_bytes(spec, *spec.stages[stage].sensitivity, plan.config);
     if (!spec.stages[stage].distill) continue;
     own.training = training_bytes(spec, plan, stage, num_ranks);
     if (has_teacher) continue;  // else the values that learn take the place of those that were loaded
@@ -194,6 +216,7 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
     }
     return memory;
   }
+  if (!spec.evaluations.empty()) memory.evaluation += dense_twin_bytes(spec, plan, changed);
   const Index bf16 = spec.precision == model::Precision::bf16 ? loaded / 2 : 0;
   memory.weights = loaded + bf16 + std::max<Index>(changed, 0);
   return memory;

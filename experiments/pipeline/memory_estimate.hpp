@@ -17,6 +17,7 @@ struct MemoryEstimate {
   Index calibration = 0;  ///< statistics and the text's activations; 0 without
   struct Stage {
     Index decomposition = 0;  ///< of the largest layer that a rank decomposes; 0 where there is none
+    Index sensitivity = 0;    ///< the text's streams and the dense model's logits; 0 where there is none
     Index training = 0;       ///< gradients, moments, kept activations, logits; 0 where there is none
   };
   std::vector<Stage> stages;

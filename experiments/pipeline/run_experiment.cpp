@@ -2,8 +2,10 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -11,6 +13,7 @@
 #include "experiments/pipeline/distill_stage.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/measurement.hpp"
+#include "experiments/pipeline/model_speed.hpp"
 #include "experiments/pipeline/run_identity.hpp"
 #include "experiments/pipeline/run_record.hpp"
 #include "experiments/pipeline/sensitivity.hpp"
@@ -109,8 +112,16 @@ class Job {
       add(measured, evaluation, text, -1, 0);
       comm::coordinate(communicator_, [&] { expect_baseline(text.spec, evaluation.perplexity); });
     }
+    if (measures_speed()) std::ranges::move(dense_speed_metrics(speed_protocol()), std::back_inserter(measured.metrics));
     if (record_->is_fresh()) record_->dense_evaluated(measured);
   }
+
+  /// Where the model runs at all and a stage may change its speed.
+  bool measures_speed() const {
+    return !texts_.empty() && std::ranges::any_of(plan_.stages, [](const PlannedStage& stage) { return !stage.layers.empty(); });
+  }
+
+  SpeedProtocol speed_protocol() const { return SpeedProtocol::of(plan_.config.context, plan_.dense.parameters, spec_.precision, options_.threads); }
 
   void expect_baseline(const EvaluationSpec& spec, double found) const {
     if (!spec.expect_dense) return;
@@ -190,6 +201,7 @@ class Job {
     }
     if (!planned.layers.empty()) {
       evaluate(stage, 0, planned.name, student, measured);
+      if (measures_speed()) measure_speed(stage, student, measured);
     }
     comm::coordinate(communicator_, [&] {
       if (!communicator_.is_root() || outcome.moved_tensors.empty()) return;
@@ -238,7 +250,9 @@ class Job {
                                  sensitivity_ids_[stage], spec_.precision,
                                  reference + "\n" + text, std::filesystem::path(options_.store_path) / "cache" / "sensitivity",
                                  plan_.stages[stage].name};
-    add(measured, measure_sensitivities(communicator_, input), spec, static_cast<Index>(stage));
+    const auto found = measure_sensitivities(communicator_, input);
+    log_info(fmt::format("{}: {}", input.what, in_words(found)));
+    add(measured, found, spec, static_cast<Index>(stage));
   }
 
   /// All that was trained or moved so far, for whoever opens the run after this stage.
@@ -260,6 +274,19 @@ class Job {
       add(measured, evaluation, text, static_cast<Index>(stage), step);
       if (text.spec.divergence) compare(stage, step, what, student, text, measured);
     }
+  }
+
+  /// Root's numbers, as it alone records; the others leave it the machine.
+  void measure_speed(std::size_t stage, const model::Transformer& student, Measured& measured) {
+    comm::coordinate_root(communicator_, [&] {
+      const bool has_dense = teacher_ && spec_.student.init == StudentSpec::Init::model;
+      const auto dense = has_dense ? dense_student(spec_, *teacher_) : dense_twin(student);
+      const auto metrics = speed_metrics(student, dense, speed_protocol(), static_cast<Index>(stage));
+      for (const auto& metric : metrics) {
+        if (metric.name == "speed/ratio") log_info(fmt::format("{}: {:.2f}x the dense model's speed, {}", plan_.stages[stage].name, metric.value, metric.protocol));
+      }
+      measured.metrics.insert(measured.metrics.end(), metrics.begin(), metrics.end());
+    });
   }
 
   void compare(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, const EvaluationText& text, Measured& measured) {

@@ -10,6 +10,7 @@
 #include "experiments/pipeline/layer_tasks.hpp"
 #include "experiments/pipeline/measure_rates.hpp"
 #include "experiments/pipeline/memory_estimate.hpp"
+#include "experiments/pipeline/sensitivity.hpp"
 #include "experiments/pipeline/token_cost.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/base/text_table.hpp"
@@ -62,6 +63,7 @@ class Estimator {
         compress(stage);
         evaluate(static_cast<Index>(stage));
       }
+      if (spec_.stages[stage].sensitivity) measure_sensitivity(stage);
       if (spec_.stages[stage].distill) {
         distill(stage);
         evaluate(static_cast<Index>(stage));
@@ -323,6 +325,25 @@ class Estimator {
       if (tasks.all()[task].layer == layer && tasks.all()[task].start > 0) ranks.push_back(tasks.rank_of(task));
     }
     return ranks;
+  }
+
+  /// Of a unit, what is behind its change in the model before the stage.
+  void measure_sensitivity(std::size_t stage) {
+    const auto& sensitivity = *spec_.stages[stage].sensitivity;
+    const auto units = sensitivity_units(sensitivity, plan_.stages[stage].layers, plan_.config.num_blocks);
+    const TokenCost cost(spec_, plan_, static_cast<Index>(stage) - 1, sensitivity.text.window, rates_);
+    const double tokens = static_cast<double>(sensitivity.text.tokens / sensitivity.text.window * sensitivity.text.window);
+    const auto of_unit = [&](const SensitivityUnit& unit) {
+      double token = cost.scored_head();
+      for (Index block = std::max<Index>(unit.block, 0); block < plan_.config.num_blocks; ++block) token += cost.block(block);
+      return on_cores(tokens * token);
+    };
+    const auto owners = owners_of(units, plan_.config, num_ranks_);
+    std::vector<double> busy(static_cast<std::size_t>(num_ranks_));
+    for (std::size_t i = 0; i < units.size(); ++i) busy[static_cast<std::size_t>(owners[i])] += of_unit(units[i]);
+    auto& p = part("sensitivity", static_cast<Index>(stage), memory_.stages[stage].sensitivity);
+    p.seconds = std::ranges::max(busy) + on_cores(tokens * (2 * cost.all_blocks() + cost.logits()));
+    if (static_cast<Index>(units.size()) < num_ranks_) limit(fmt::format("sensitivity of stage {}: {} units, so {} of {} ranks are idle", stage, units.size(), num_ranks_ - static_cast<int>(units.size()), num_ranks_));
   }
 
   static double training_steps(const DistillSpec& distill, const TrainingTextSpec& text) {

@@ -90,18 +90,6 @@ class SensitivityCache {
   const SensitivityInput& input_;
 };
 
-/// The rank of each unit that is measured: a unit costs what is behind its change.
-std::vector<int> owners_of(const std::vector<SensitivityUnit>& units, const model::ModelConfig& config, int num_ranks) {
-  const double head = static_cast<double>(config.vocab_size * config.width);
-  const double block = std::max(1.0, (static_cast<double>(model::num_parameters(config)) - head) / static_cast<double>(std::max<Index>(config.num_blocks, 1)));
-  std::vector<double> costs;
-  for (const auto& unit : units) costs.push_back(static_cast<double>(config.num_blocks - std::max<Index>(unit.block, 0)) * block + head);
-  const comm::WorkPartition partition(costs, num_ranks);
-  std::vector<int> owners;
-  for (std::size_t i = 0; i < units.size(); ++i) owners.push_back(partition.owner(static_cast<Index>(i)));
-  return owners;
-}
-
 /// The reference with one unit as the stage left it.
 model::Transformer changed_by(const SensitivityInput& input, const SensitivityUnit& unit) {
   auto changed = input.reference.share();
@@ -126,6 +114,17 @@ std::vector<SensitivityUnit> sensitivity_units(const SensitivitySpec& spec, cons
   }
   std::ranges::stable_sort(units, {}, &SensitivityUnit::block);
   return units;
+}
+
+std::vector<int> owners_of(const std::vector<SensitivityUnit>& units, const model::ModelConfig& config, int num_ranks) {
+  const double head = static_cast<double>(config.vocab_size * config.width);
+  const double block = std::max(1.0, (static_cast<double>(model::num_parameters(config)) - head) / static_cast<double>(std::max<Index>(config.num_blocks, 1)));
+  std::vector<double> costs;
+  for (const auto& unit : units) costs.push_back(static_cast<double>(config.num_blocks - std::max<Index>(unit.block, 0)) * block + head);
+  const comm::WorkPartition partition(costs, num_ranks);
+  std::vector<int> owners;
+  for (std::size_t i = 0; i < units.size(); ++i) owners.push_back(partition.owner(static_cast<Index>(i)));
+  return owners;
 }
 
 std::vector<Sensitivity> measure_sensitivities(const comm::Communicator& communicator, const SensitivityInput& input) {
@@ -167,6 +166,14 @@ std::vector<Sensitivity> measure_sensitivities(const comm::Communicator& communi
     all.push_back({input.units[i], deviation_from(found[i])});
   }
   return all;
+}
+
+std::string in_words(const std::vector<Sensitivity>& sensitivities) {
+  std::vector<std::pair<double, std::string>> kl;
+  double all = 0.0;
+  for (const auto& [unit, deviation] : sensitivities) all += kl.emplace_back(mean_loss(deviation.kl).mean, unit.name).first;
+  std::ranges::sort(kl);
+  return fmt::format("each alone, KL in nat/token: {:.4g} in all, median {:.3g}, most {:.3g} for {}", all, kl[kl.size() / 2].first, kl.back().first, kl.back().second);
 }
 
 void add(Measured& measured, const std::vector<Sensitivity>& sensitivities, const SensitivitySpec& spec, Index stage) {

@@ -20,6 +20,9 @@ struct SensitivityUnit {
 /// The units of a stage, in the sequence of their blocks: known before any weight is read.
 std::vector<SensitivityUnit> sensitivity_units(const SensitivitySpec& spec, const std::vector<PlannedLayer>& layers, Index num_blocks);
 
+/// The rank that measures each unit: a unit costs what is behind its change.
+std::vector<int> owners_of(const std::vector<SensitivityUnit>& units, const model::ModelConfig& config, int num_ranks);
+
 /// What a unit costs the model alone.
 struct Sensitivity {
   SensitivityUnit unit;
@@ -44,6 +47,9 @@ struct SensitivityInput {
 /// ranks; all is bit-equal for any number of ranks. Collective.
 /// @throws Interrupted after a signal that asks to stop; what was measured is kept
 std::vector<Sensitivity> measure_sensitivities(const comm::Communicator& communicator, const SensitivityInput& input);
+
+/// "each alone, KL in nat/token: 0.812 in all, median 0.0051, most 0.12 for layers.3.mlp.down_proj". @pre there is one
+std::string in_words(const std::vector<Sensitivity>& sensitivities);
 
 /// Adds `sensitivity/kl` and what belongs to it, of every unit.
 void add(Measured& measured, const std::vector<Sensitivity>& sensitivities, const SensitivitySpec& spec, Index stage);

@@ -1,4 +1,4 @@
-// `kronlab profile`, and what `kronlab check` makes of its file.
+// `kronlab profile`: of a machine, and what `kronlab check` makes of its file; of a model.
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
 
@@ -65,6 +65,32 @@ BOOST_FIXTURE_TEST_CASE(without_a_machine_the_rates_are_said_to_be_assumed_and_c
   BOOST_TEST(one.at("parts").at(1).at("part") == "evaluation");
   BOOST_TEST(one.at("parts").at(1).at("seconds").get<double>() == 4 * four.at("parts").at(1).at("seconds").get<double>(), boost::test_tools::tolerance(1e-9));
   BOOST_TEST(estimate("--ranks 8").at("moved_bytes").get<double>() > 0);
+}
+
+BOOST_FIXTURE_TEST_CASE(a_models_layers_are_profiled_shown_and_not_measured_again, Files) {
+  const std::string store = folder / "store", file = folder / "s.toml";
+  const std::string sweep = "[experiment]\nname = \"profile\"\n[model]\npath = \"model\"\n[[stage]]\nlayers = [\"layers.*.mlp.*\"]\n"
+                            "decompose = { kind = \"svd\", keep = 0.5 }\n";
+  write_file_atomically(file, sweep);
+  const auto without = run_program(program_path("bin/kronlab") + " profile " + file + " --store " + store);
+  BOOST_TEST(without.exit_code == 2);
+  BOOST_TEST(contains(without.err, "has no stage whose layers are measured alone: give [stage.sensitivity]"), without.err);
+  write_file_atomically(file, sweep + "sensitivity = { path = \"e.txt\", tokens = 64, window = 16 }\n[[sweep.variants]]\nname = \"half\"\n"
+                                      "[[sweep.variants]]\nname = \"quarter\"\n\"stage.0.decompose.keep\" = 0.25\n");
+  const auto planned = json::parse(run_program(program_path("bin/kronlab") + " check --json " + file + " --store " + store).out);
+  const auto& parts = planned.at("runs").at(0).at("estimate").at("parts");
+  const auto part = std::ranges::find_if(parts, [](const json& p) { return p.at("part") == "sensitivity"; });
+  BOOST_TEST_REQUIRE((part != parts.end()));
+  BOOST_TEST(part->at("seconds").get<double>() > 0);
+  const auto first = run_program(program_path("bin/kronlab") + " profile " + file + " --store " + store);
+  BOOST_TEST_REQUIRE(first.exit_code == 0, first.err);
+  BOOST_TEST(contains(first.err, "sensitivity of 9 unit(s), 0 known from before"), first.err);
+  BOOST_TEST(contains(first.err, "each alone, KL in nat/token: "), first.err);
+  BOOST_TEST(contains(first.out, "2 of 2 run(s) done (0 before)"), first.out);
+  BOOST_TEST(contains(run_program(program_path("bin/kronlab") + " profile " + file + " --store " + store).out, "(2 before)"));
+  const auto map = run_program(program_path("bin/kronlab-report") + " plot --terminal --heat-map sensitivity/kl --store " + store);
+  BOOST_TEST(map.exit_code == 0, map.err);
+  BOOST_TEST(contains(map.out, "sensitivity/kl [nat/token]"), map.out);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_machine_file_without_rates_and_a_folder_that_is_not_there_are_refused, Files) {

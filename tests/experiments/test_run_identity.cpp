@@ -127,6 +127,8 @@ group = [{ parameters = ["*.bias"], rate_factor = 2.0, weight_decay = 0.05 }, { 
                "weighting = \"two-sided\", whitening = \"separable\", damping = 0.1, gradient_damping = 0.3 }\n") +
           part("decompose = { kind = \"monarch\", left_blocks = 2, right_blocks = 3, num_terms = 2, weighting = \"inputs\", damping = 0.1 }\n") +
           part("decompose = { kind = \"monarch\", keep = 0.5 }\n") +
+          part("decompose = { kind = \"interpolative\", truncation = 2, skeleton = \"columns\", weighting = \"inputs\", damping = 0.1 }\n") +
+          part("decompose = { kind = \"interpolative\", keep = 0.5 }\n") +
           part("decompose = { kind = \"mpo\", num_sites = 2, keep = 0.5, weighting = \"inputs\" }\n") +
           part("decompose = { kind = \"tensor-train-embedding\", form = \"table\", row_factors = [2, 3], col_factors = [3, 2], keep = 0.5, truncation_error = 0.1 }\n") +
           part("decompose = { kind = \"tensor-train-embedding\", form = \"token\", num_sites = 2, bond_dimension = 2 }\n"),
