@@ -194,6 +194,11 @@ class Job {
     }
     const auto factors = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? factors_of(student) : Factors(); });
     measured.metrics = comm::coordinate(communicator_, [&] { return size_metrics(planned.after.is_bound ? size_with(factors) : planned.after, static_cast<Index>(stage)); });
+    if (const auto predicted = spec_.stages[stage].predicted_kl) {
+      Metric metric;
+      metric.name = "budget/predicted_kl", metric.unit = "nat/token", metric.stage = static_cast<Index>(stage), metric.value = *predicted;
+      measured.metrics.push_back(std::move(metric));
+    }
     if (!planned.layers.empty()) {
       evaluate(stage, 0, planned.name, student, measured);
       if (measures_speed()) measure_speed(stage, student, measured);
@@ -289,6 +294,11 @@ class Job {
                                         fmt::format("{} against the model as it is, on {}", what, text.spec.name));
     log_info(fmt::format("{} on {}: KL {:.4f} ± {:.4f} nat/token, same first token {:.2f} %", what, text.spec.name, found.kl.mean, found.kl.standard_error,
                          100 * found.top1_agreement.mean));
+    const auto predicted = spec_.stages[stage].predicted_kl;
+    if (predicted && step == 0) {
+      log_info(fmt::format("{} on {}: predicted KL {:.4f}, measured {:.4f} ± {:.4f} nat/token", what, text.spec.name, *predicted, found.kl.mean,
+                           found.kl.standard_error));
+    }
     add(measured, found, text, static_cast<Index>(stage), step);
   }
 
