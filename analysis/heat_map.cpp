@@ -89,7 +89,10 @@ Panel panel_of(const std::string& title, const LayerValues& layers) {
 
 struct Range {
   double low = 0.0, high = 1.0;
-  double place(double value) const { return (value - low) / (high - low); }  ///< 0 to 1
+  bool is_logarithmic() const { return low > 0 && high / low > 30; }
+  double place(double value) const {  ///< 0 to 1
+    return is_logarithmic() ? std::log(value / low) / std::log(high / low) : (value - low) / (high - low);
+  }
 };
 
 Range range_of(const std::vector<Panel>& panels) {
@@ -108,7 +111,7 @@ std::string text_of(const Cell& cell, const Range& range, Medium medium) {
   return std::to_string(std::clamp(static_cast<int>(10 * range.place(cell.value)), 0, 9));
 }
 
-void add_panel(std::string& script, const Panel& panel, std::size_t index, const Range& range, Medium medium) {
+void add_panel(std::string& script, const Panel& panel, const std::string& measure, std::size_t index, const Range& range, Medium medium) {
   Index first = 1 << 30, last = -1;
   std::set<Index> blocks;
   for (const auto& cell : panel.cells) blocks.insert(cell.block);
@@ -128,7 +131,7 @@ void add_panel(std::string& script, const Panel& panel, std::size_t index, const
     is_first = false;
   }
   script += fmt::format(")\nset xrange [{}:{}]\nset yrange [0.5:{}.5]\nset title {} noenhanced\n", static_cast<double>(first) - 0.5, static_cast<double>(last) + 0.5, num_rows,
-                        quoted(panel.title));
+                        quoted(medium == Medium::terminal ? panel.title : panel.title + ": " + measure));
   const std::string name = fmt::format("$cells{}", index);
   if (medium == Medium::terminal) {
     script += fmt::format("plot {} using 1:2:4 with labels notitle\n", name);
@@ -164,11 +167,12 @@ Drawing heat_map(const std::vector<storage::RunReader>& runs, const std::string&
   std::string& script = drawing.script;
   script = "set xlabel 'block'\nset palette defined (";
   for (std::size_t i = 0; i < heat_colours.size(); ++i) script += fmt::format("{}{} '{}'", i == 0 ? "" : ", ", i, heat_colours[i]);
-  script += fmt::format(")\nset cbrange [{}:{}]\nset cblabel {} noenhanced\n", range.low, range.high, quoted(fmt::format("{} [{}]", metric, unit)));
+  const std::string measure = fmt::format("{} [{}]", metric, unit);
+  script += fmt::format(")\nset cbrange [{}:{}]\n{} logscale cb\n", range.low, range.high, range.is_logarithmic() ? "set" : "unset");
   if (!is_picture)
-    script += fmt::format("set label {} at screen 0,0 offset 1,0.5 noenhanced\n", quoted(fmt::format("{} [{}]: 0 is {:.3g}, 9 is {:.3g}", metric, unit, range.low, range.high)));
+    script += fmt::format("set label {} at screen 0,0 offset 1,0.5 noenhanced\n", quoted(fmt::format("{}: 0 is {:.3g}, 9 is {:.3g}{}", measure, range.low, range.high, range.is_logarithmic() ? ", in equal ratios" : "")));
   if (panels.size() > 1) script += fmt::format("set multiplot layout {},1\n", panels.size());
-  for (std::size_t i = 0; i < panels.size(); ++i) add_panel(script, panels[i], i, range, medium);
+  for (std::size_t i = 0; i < panels.size(); ++i) add_panel(script, panels[i], measure, i, range, medium);
   if (panels.size() > 1) script += "unset multiplot\n";
   return drawing;
 }
