@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "decompositions/factorization.hpp"
+#include "decompositions/quantisation_grid.hpp"
 #include "framework/comm/communicator.hpp"
 #include "framework/linalg/svd.hpp"
 
@@ -70,12 +71,14 @@ struct Size {
 };
 
 /// What a permutation may improve: rows and columns of W: [m1 m2, n1 n2] are grouped so that the rearranged weight R(W)
-/// has much energy in few directions; or columns so that few entries of a row hold much of what a group has.
+/// has much energy in few directions; or columns so that few entries of a row hold much of what a group has, or that
+/// the rows of a group need small ranges.
 struct GroupingProblem {
   Index right_rows = 1;  ///< m2: rows in a group
   Index right_cols = 1;  ///< n2: columns in a group
   Index num_terms = 1;
   Index num_kept = 0;  ///< entries of each group of a row that stay when the others are pruned; 0: a sum of Kronecker products
+  std::optional<QuantisationGrid> grid = {};  ///< to which each group of a row is rounded; none: it is not
   bool operator==(const GroupingProblem&) const = default;
 };
 

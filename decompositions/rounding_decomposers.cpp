@@ -15,12 +15,28 @@ Decomposition quantised(QuantisedCodes codes) {
   return result;
 }
 
+/// None where an order of the columns is worth nothing.
+/// @throws ConfigError naming the layer if groups do not divide its columns
+std::optional<GroupingProblem> grouping_of(std::string_view kind, const std::string& layer, Index cols,
+                                           const QuantisationGrid& grid) {
+  if (grid.group <= 1 || grid.group >= cols) return std::nullopt;
+  if (cols % grid.group != 0) {
+    throw ConfigError(
+        fmt::format("{}: the {} columns of `{}` are not divisible by group ({}), which a permutation needs", kind, cols,
+                    layer, grid.group));
+  }
+  return GroupingProblem{.right_cols = grid.group, .grid = grid};
+}
+
 class RtnDecomposer final : public Decomposer {
  public:
   explicit RtnDecomposer(const QuantisationGrid& grid) : grid_(grid) { expect_possible(grid); }
   std::string_view kind() const override { return "rtn"; }
   Size size_of(const std::string&, Index rows, Index cols) const override {
     return {rows * cols, QuantisedDense::stored_bytes_of(rows, cols, grid_, false)};
+  }
+  std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index, Index cols) const override {
+    return grouping_of(kind(), layer, cols, grid_);
   }
   double cost(Index rows, Index cols) const override { return 4.0 * static_cast<double>(rows * cols); }
 
@@ -46,6 +62,10 @@ class GptqDecomposer final : public Decomposer {
   bool needs_input_moments() const override { return true; }
   Size size_of(const std::string&, Index rows, Index cols) const override {
     return {rows * cols, QuantisedDense::stored_bytes_of(rows, cols, options_.grid, options_.activation_order)};
+  }
+  std::optional<GroupingProblem> grouping_problem(const std::string& layer, Index, Index cols) const override {
+    if (options_.activation_order) return std::nullopt;  // which groups columns in its own order
+    return grouping_of(kind(), layer, cols, options_.grid);
   }
   double cost(Index rows, Index cols) const override { return sweep_cost(rows, cols); }
 

@@ -19,15 +19,25 @@ SearchResult ConfiguredSearch::find(const Decomposer& decomposer, const std::str
 
 SearchResult ConfiguredSearch::find_from(Index start, const Decomposer& decomposer, const std::string& layer, ConstTensorView weight,
                                          const LayerStatistics& statistics, const RandomStream& random, SearchStateStore* store) const {
-  const auto problem = grouping_problem_of(decomposer, layer, weight.rows, weight.cols);
+  const auto problem = problem_of(decomposer, layer, weight.rows, weight.cols);
   const Tensor seen = weighted(layer, weight, weighting, statistics, damping);
   return search->search(layer, seen.view(), problem, random, budget, store, start);
 }
 
 Index ConfiguredSearch::stored_bytes(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) const {
-  const auto problem = grouping_problem_of(decomposer, layer, rows, cols);
+  const auto problem = problem_of(decomposer, layer, rows, cols);
   if (search->kind() == "identity" || absorbs) return 0;
   return 4 * ((problem.right_rows > 1 ? rows : 0) + (problem.right_cols > 1 ? cols : 0));
+}
+
+GroupingProblem ConfiguredSearch::problem_of(const Decomposer& decomposer, const std::string& layer, Index rows,
+                                             Index cols) const {
+  const auto problem = grouping_problem_of(decomposer, layer, rows, cols);
+  if (problem.grid && weighting != Weighting::none) {
+    throw ConfigError(fmt::format("`{}`: a search for '{}' sees the ranges of the weight as it is: leave out weighting",
+                                  layer, decomposer.kind()));
+  }
+  return problem;
 }
 
 double ConfiguredSearch::cost(Index rows, Index cols) const {

@@ -24,10 +24,13 @@ struct ConfiguredSearch {
   SearchResult find_from(Index start, const Decomposer& decomposer, const std::string& layer, ConstTensorView weight,
                          const LayerStatistics& statistics, const RandomStream& random, SearchStateStore* store = nullptr) const;
   /// What permutations of such a weight add to a decomposition: bytes, at most, of the axes whose groups have more than
-  /// one element. @throws ConfigError if the decomposer gains nothing from them
+  /// one element. @throws ConfigError if the decomposer gains nothing from them, or its ranges would be those of a
+  /// weight that is scaled
   Index stored_bytes(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) const;
   /// Multiply-adds of all starts, roughly.
   double cost(Index rows, Index cols) const;
+  /// As grouping_problem_of. @throws ConfigError for a search that sees scaled weights where the groups are rounded
+  GroupingProblem problem_of(const Decomposer& decomposer, const std::string& layer, Index rows, Index cols) const;
 };
 
 /// The problem that a permutation solves for this decomposer. @throws ConfigError if it gains nothing from one

@@ -72,7 +72,8 @@ Grouping norm_sorted_grouping(const PermutationObjective& objective) {
     auto& order = grouping.of(axis);
     order.resize(energies.size());
     for (Index i = 0; i < objective.size(axis); ++i) {
-      order[static_cast<std::size_t>(i % num_groups * group + i / num_groups)] = sorted[static_cast<std::size_t>(i)];
+      const Index place = objective.prefers_alike() ? i : i % num_groups * group + i / num_groups;
+      order[static_cast<std::size_t>(place)] = sorted[static_cast<std::size_t>(i)];
     }
   }
   return grouping;

@@ -99,6 +99,8 @@ class PermutationObjective {
   /// Inner products of the elements of an axis with those of the nearest structured weight under this grouping:
   /// (i, p) of element i with what stands at entry p of the axis' order.  [size(axis), size(axis)]
   virtual Matrix<float> products_with_fit(Axis axis, const Grouping& grouping) const = 0;
+  /// Whether groups of alike elements are worth more than mixed ones: which of them a sort by norm makes.
+  virtual bool prefers_alike() const { return false; }
   /// What it is if it is nothing else than pairing, so that a certified search applies.
   virtual std::optional<PairProblem> pair_problem() const { return std::nullopt; }
 };
@@ -106,7 +108,8 @@ class PermutationObjective {
 Grouping identity_grouping(const PermutationObjective& objective);
 /// Whether these are orders of the objective's rows and columns.
 bool is_grouping_of(const PermutationObjective& objective, const Grouping& grouping);
-/// The largest elements, by norm, at position 0 of the groups, the smallest at the last.
+/// The largest elements, by norm, at position 0 of the groups, the smallest at the last; or, where alike ones are
+/// preferred, the largest in the first group, the smallest in the last.
 Grouping norm_sorted_grouping(const PermutationObjective& objective);
 
 }  // namespace kronlab::decompositions

@@ -7,6 +7,7 @@
 
 #include "decompositions/permutation/kronecker_objective.hpp"
 #include "decompositions/permutation/pruning_objective.hpp"
+#include "decompositions/permutation/rounding_objective.hpp"
 #include "decompositions/permutation/search_run.hpp"
 #include "decompositions/permuted.hpp"
 
@@ -84,11 +85,12 @@ void keep_best(SearchResult& best, SearchResult other) {
 
 std::unique_ptr<PermutationObjective> make_objective(std::string_view kind, const std::string& layer, ConstMatrixView<double> weight,
                                                      const GroupingProblem& problem) {
-  const auto [m2, n2, terms, num_kept] = problem;
+  const auto& [m2, n2, terms, num_kept, grid] = problem;
   if (m2 < 1 || n2 < 1 || weight.rows % m2 != 0 || weight.cols % n2 != 0) {
     throw ConfigError(fmt::format("{}: groups of {} rows and {} columns do not divide `{}` ({} x {})", kind, m2, n2,
                                   layer, weight.rows, weight.cols));
   }
+  if (grid) return std::make_unique<RoundingObjective>(weight, *grid);
   if (num_kept > 0) return std::make_unique<PruningObjective>(weight, SparsePattern{num_kept, n2});
   if (terms < 1 || terms > m2 * n2) {
     throw ConfigError(fmt::format("{}: {} terms for `{}`, expected 1 to {}", kind, terms, layer, m2 * n2));
@@ -97,6 +99,10 @@ std::unique_ptr<PermutationObjective> make_objective(std::string_view kind, cons
 }
 
 std::string to_string(const GroupingProblem& problem) {
+  if (problem.grid) {
+    return fmt::format("groups of {} in {} bits{}", problem.right_cols, problem.grid->bits,
+                       problem.grid->symmetric ? ", symmetric" : "");
+  }
   if (problem.num_kept > 0) return fmt::format("{} of {} kept", problem.num_kept, problem.right_cols);
   return fmt::format("blocks {}x{}, {} terms", problem.right_rows, problem.right_cols, problem.num_terms);
 }

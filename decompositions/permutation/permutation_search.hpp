@@ -46,7 +46,7 @@ class SearchStateStore;
 /// @throws ConfigError naming `layer` and `kind` if the groups do not divide the weight or the terms are too many
 std::unique_ptr<PermutationObjective> make_objective(std::string_view kind, const std::string& layer, ConstMatrixView<double> weight,
                                                      const GroupingProblem& problem);
-/// "blocks 2x4, 4 terms", "2 of 4 kept"
+/// "blocks 2x4, 4 terms", "2 of 4 kept", "groups of 64 in 4 bits"
 std::string to_string(const GroupingProblem& problem);
 
 /// Of two starts: the better result, `best` if they are equal, with the moves of both counted.

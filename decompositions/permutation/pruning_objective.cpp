@@ -6,8 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "decompositions/permutation/grouped_rows.hpp"
 #include "decompositions/pruning_mask.hpp"
-#include "framework/linalg/gemm.hpp"
 
 namespace kronlab::decompositions {
 namespace {
@@ -159,37 +159,19 @@ std::unique_ptr<AxisMoves> PruningObjective::moves(Axis axis, const Grouping& gr
   return std::make_unique<PruningMoves>(*this, grouping);
 }
 
-std::vector<double> PruningObjective::energies(Axis axis) const {
-  std::vector<double> sums(static_cast<std::size_t>(size(axis)));
-  for (Index i = 0; i < weight_.rows(); ++i) {
-    for (Index j = 0; j < weight_.cols(); ++j)
-      sums[static_cast<std::size_t>(axis == Axis::rows ? i : j)] += weight_(i, j) * weight_(i, j);
-  }
-  return sums;
-}
+std::vector<double> PruningObjective::energies(Axis axis) const { return square_norms(weight_, axis); }
 
 Matrix<float> PruningObjective::products_with_fit(Axis axis, const Grouping& grouping) const {
-  const Index rows = weight_.rows(), cols = weight_.cols(), m = pattern_.m;
-  const auto at = [](const std::vector<Index>& order, Index i) { return order[static_cast<std::size_t>(i)]; };
-  Matrix<double> elements = weight_, fit(rows, cols);  // the other axis in its order, and pruned with both
-  std::vector<double> scores(static_cast<std::size_t>(m));
-  std::vector<std::uint8_t> mask(scores.size());
-  for (Index i = 0; i < rows; ++i) {
-    for (Index j = 0; j < cols; ++j) {
-      elements(i, j) = axis == Axis::columns ? weight_(at(grouping.rows, i), j) : weight_(i, at(grouping.columns, j));
-      fit(i, j) = weight_(at(grouping.rows, i), at(grouping.columns, j));
-    }
-    for (Index first = 0; first < cols; first += m) {
-      for (Index k = 0; k < m; ++k) scores[static_cast<std::size_t>(k)] = fit(i, first + k) * fit(i, first + k);
+  const auto m = static_cast<std::size_t>(pattern_.m);
+  std::vector<double> scores(m);
+  std::vector<std::uint8_t> mask(m);
+  return products_with_rows(weight_, axis, grouping, [&](std::span<double> row) {
+    for (std::size_t first = 0; first < row.size(); first += m) {
+      for (std::size_t k = 0; k < m; ++k) scores[k] = row[first + k] * row[first + k];
       prune_smallest_of_group(scores, pattern_.n, mask);
-      for (Index k = 0; k < m; ++k) fit(i, first + k) *= mask[static_cast<std::size_t>(k)] == 0 ? 1.0 : 0.0;
+      for (std::size_t k = 0; k < m; ++k) row[first + k] *= mask[k] == 0 ? 1.0 : 0.0;
     }
-  }
-  const auto by_columns = axis == Axis::columns ? linalg::Transpose::yes : linalg::Transpose::no;
-  const auto by_rows = axis == Axis::columns ? linalg::Transpose::no : linalg::Transpose::yes;
-  Matrix<double> products(size(axis), size(axis));
-  linalg::gemm(by_columns, std::as_const(elements).view(), by_rows, std::as_const(fit).view(), 0.0, products.view());
-  return to_matrix<float>(std::as_const(products).view());
+  });
 }
 
 }  // namespace kronlab::decompositions

@@ -155,6 +155,12 @@ std::vector<double> SharedAxisObjective::energies(Axis axis) const {
   return sums;
 }
 
+bool SharedAxisObjective::prefers_alike() const {
+  const auto found =
+      std::ranges::find_if(parts_, [](const auto& part) { return part.objective->group(part.axis) > 1; });
+  return found != parts_.end() && found->objective->prefers_alike();
+}
+
 Matrix<float> SharedAxisObjective::products_with_fit(Axis axis, const Grouping& grouping) const {
   KRONLAB_EXPECTS(axis == Axis::rows, "products of the axis that stays, size {}", size(axis));
   Matrix<float> sum(size_, size_);

@@ -32,6 +32,8 @@ class SharedAxisObjective final : public PermutationObjective {
   std::unique_ptr<AxisMoves> moves(Axis axis, const Grouping& grouping) const override;
   std::vector<double> energies(Axis axis) const override;
   Matrix<float> products_with_fit(Axis axis, const Grouping& grouping) const override;
+  /// As the first part with larger groups than one.
+  bool prefers_alike() const override;
 
   const std::vector<SharedAxisPart>& parts() const { return parts_; }
   /// A part's grouping with the shared axis in this order.

@@ -88,7 +88,7 @@ decompositions::SearchResult find_hidden_order(const decompositions::ConfiguredS
   std::vector<decompositions::SharedAxisPart> parts;
   std::string problem = "hidden units";
   for (const auto& [layer, decomposer, weight, statistics] : weights) {
-    const auto grouping = decompositions::grouping_problem_of(*decomposer, layer->name, layer->rows, layer->cols);
+    const auto grouping = search.problem_of(*decomposer, layer->name, layer->rows, layer->cols);
     seen.push_back(to_matrix<double>(decompositions::weighted(layer->name, weight.view(), search.weighting, *statistics, search.damping).view()));
     decompositions::expect_finite(layer->name, seen.back());
     objectives.push_back(decompositions::make_objective(search.search->kind(), layer->name, seen.back().view(), grouping));

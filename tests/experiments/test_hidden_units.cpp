@@ -87,6 +87,21 @@ BOOST_FIXTURE_TEST_CASE(absorbed_orders_need_no_gather_and_are_bit_equal_for_any
   BOOST_TEST(std::ranges::is_sorted(arrays.read_i64("stages/0/layers/h.0.mlp.c_fc/permutation/columns")));
 }
 
+BOOST_FIXTURE_TEST_CASE(rounded_groups_gain_from_an_order_of_hidden_units_that_costs_nothing, Gpt2Fixture) {
+  const std::string plain = "[[stage]]\nlayers = [\"h.{0,1}.mlp.*\"]\ndecompose = { kind = \"rtn\", bits = 3, group = 8 }\n";
+  const auto without = run(world, "plain", plain);
+  const auto with = run(world, "absorbed", plain + "permute = { kind = \"swap-descent\", absorb = true }\n");
+  if (!world.is_root()) return;
+  const auto before = storage::RunReader(run_folder("plain", without)).layers(), after = storage::RunReader(run_folder("absorbed", with)).layers();
+  BOOST_TEST_REQUIRE(before.size() == after.size());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    BOOST_TEST(after[i].bytes_after == before[i].bytes_after);
+    const bool is_behind = after[i].layer.ends_with("c_proj");  // whose columns they are
+    if (is_behind) BOOST_TEST(after[i].relative_error < before[i].relative_error);
+    if (!is_behind) BOOST_TEST(std::abs(after[i].relative_error - before[i].relative_error) < 1e-6);
+  }
+}
+
 BOOST_FIXTURE_TEST_CASE(a_run_that_is_opened_again_has_its_biases_where_its_hidden_units_are, Gpt2Fixture) {
   // The second stage changes nothing else: what the first one moved must outlive it.
   const auto summary = run(world, "store", absorbed + "[[stage]]\nlayers = [\"h.0.attn.c_proj\"]\ndecompose = { kind = \"svd\", truncation = 4 }\n");

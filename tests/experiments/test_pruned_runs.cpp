@@ -95,6 +95,8 @@ BOOST_FIXTURE_TEST_CASE(a_permutation_and_a_pattern_that_does_not_divide_are_ref
           "the 32 columns of `layers.0.mlp.gate_proj` are not divisible by m (5)");
   refused("decompose = { kind = \"rtn\", bits = 4 }\npermute = { kind = \"norm-sort\" }\n",
           "'rtn' gains nothing from a permutation");
+  refused("decompose = { kind = \"rtn\", bits = 4, group = 16 }\npermute = { kind = \"norm-sort\", weighting = \"inputs\" }\n",
+          "a search for 'rtn' sees the ranges of the weight as it is: leave out weighting");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

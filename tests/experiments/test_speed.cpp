@@ -83,15 +83,18 @@ BOOST_FIXTURE_TEST_CASE(a_run_records_the_speed_of_its_models_and_layers_beside_
   BOOST_TEST(table.find("[3] " + token) != std::string::npos, table);
 }
 
-BOOST_FIXTURE_TEST_CASE(the_dense_model_of_a_teacher_serves_and_a_gpt_too, Gpt2Fixture) {
-  auto with_teacher = spec("[[stage]]\nlayers = [\"h.*.mlp.*\"]\ndecompose = { kind = \"rtn\", bits = 4 }\n");
-  config::assign(with_teacher.config, "evaluate.0.divergence", config::Value(true));
-  config::assign(with_teacher.config, "experiment.precision", config::Value(std::string("bf16")));
-  const auto summary = run_experiment(world, with_teacher, {(folder / "s").string(), folder.string(), {}, 1});
-  if (!world.is_root()) return;
-  const auto metrics = speeds_of(run_folder("s", summary));
-  BOOST_TEST(with(metrics, "speed/ratio", 0).size() == 2u);
-  BOOST_TEST(with(metrics, "speed/seconds", 0, "h.1.mlp.c_fc").size() == 2u);
+BOOST_FIXTURE_TEST_CASE(a_teacher_serves_as_the_dense_model_and_every_precision_is_measured, Gpt2Fixture) {
+  for (const std::string precision : {"bf16", "fp64"}) {
+    auto with_teacher =
+        spec("[[stage]]\nlayers = [\"wte\", \"h.*.mlp.*\"]\ndecompose = { kind = \"rtn\", bits = 4 }\n");
+    config::assign(with_teacher.config, "evaluate.0.divergence", config::Value(true));
+    config::assign(with_teacher.config, "experiment.precision", config::Value(precision));
+    const auto summary = run_experiment(world, with_teacher, {(folder / precision).string(), folder.string(), {}, 1});
+    if (!world.is_root()) continue;
+    const auto metrics = speeds_of(run_folder(precision, summary));
+    BOOST_TEST(with(metrics, "speed/ratio", 0).size() == 2u);
+    for (const char* layer : {"wte", "h.1.mlp.c_fc"}) BOOST_TEST(with(metrics, "speed/seconds", 0, layer).size() == 2u);
+  }
 }
 
 BOOST_FIXTURE_TEST_CASE(a_run_that_evaluates_nothing_or_compresses_nothing_measures_no_speed, Fixture) {
