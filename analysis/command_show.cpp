@@ -1,6 +1,8 @@
 #include <CLI/App.hpp>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <tuple>
 
 #include "analysis/commands.hpp"
 #include "analysis/json_output.hpp"
@@ -9,6 +11,7 @@
 #include "framework/base/text_table.hpp"
 #include "framework/storage/run_database.hpp"
 #include "framework/storage/run_results.hpp"
+#include "framework/storage/slowdown.hpp"
 
 namespace kronlab::analysis {
 namespace {
@@ -131,12 +134,31 @@ TextTable evaluation_table(const storage::RunReader& run) {
   return table;
 }
 
+/// Layers' products beside dense ones: "0.83x" by stage, layer and protocol.
+std::map<std::tuple<Index, std::string, std::string>, std::string> layer_speeds(const std::vector<Metric>& metrics) {
+  std::map<std::tuple<Index, std::string, std::string>, double> seconds;
+  std::map<std::tuple<Index, std::string, std::string>, std::string> speeds;
+  for (const auto& metric : metrics) {
+    if (metric.name == "speed/seconds") seconds[{metric.stage, metric.layer, metric.protocol}] = metric.value;
+  }
+  for (const auto& metric : metrics) {
+    if (metric.name != "speed/dense_seconds") continue;
+    const auto found = seconds.find({metric.stage, metric.layer, metric.protocol});
+    if (found != seconds.end()) speeds[found->first] = fmt::format("{:.2f}x", metric.value / found->second);
+  }
+  return speeds;
+}
+
 TextTable layer_table(const storage::RunReader& run) {
+  const auto metrics = run.metrics();
+  const auto protocols = storage::speed_protocols(metrics);
+  const auto speeds = layer_speeds(metrics);
   TextTable table{{{"stage"}, {"layer"}, {"method"}, {"shape"}}, {}};
   for (const char* header :
        {"parameters", "after", "ratio", "stored", "rel. error", "weighted error", "search", "bound", "time [s]"}) {
     table.columns.push_back({header, Align::right});
   }
+  for (std::size_t p = 0; p < protocols.size(); ++p) table.columns.push_back({fmt::format("speed [{}]", p + 1), Align::right});
   table.columns.push_back({"convergence"});
   for (const auto& layer : run.layers()) {
     const auto before = static_cast<double>(layer.parameters_before),
@@ -146,7 +168,12 @@ TextTable layer_table(const storage::RunReader& run) {
                           before > 0 ? format_number(after / before, 3) : "-",
                           format_bytes(static_cast<double>(layer.bytes_after)), format_number(layer.relative_error),
                           optional_text(layer.weighted_error), optional_text(layer.search_value),
-                          optional_text(layer.search_bound), format_number(layer.seconds, 3), layer.convergence});
+                          optional_text(layer.search_bound), format_number(layer.seconds, 3)});
+    for (const auto& protocol : protocols) {
+      const auto found = speeds.find({layer.stage, layer.layer, protocol});
+      table.rows.back().push_back(found == speeds.end() ? "-" : found->second);
+    }
+    table.rows.back().push_back(layer.convergence);
   }
   return table;
 }
@@ -155,6 +182,12 @@ std::string with_unit(double value, const std::string& unit) {
   if (unit == "B") return fmt::format("{} B ({})", format_count(value), format_bytes(value));
   if (unit == "1") return format_count(value);
   return format_count(value) + " " + unit;
+}
+
+/// What the layers' speeds were measured with.
+void print_speed_places(const storage::RunReader& run) {
+  const auto protocols = storage::speed_protocols(run.metrics());
+  for (std::size_t p = 0; p < protocols.size(); ++p) std::printf("%sspeed [%zu]: of the product beside a dense one, %s\n", p == 0 ? "\n" : "", p + 1, protocols[p].c_str());
 }
 
 /// Per name, layer and place the last value of each stage: curves over steps are in the JSON and in arrays.h5.
@@ -170,6 +203,7 @@ TextTable metric_table(const storage::RunReader& run) {
                   {}};
   std::vector<Metric> last;
   for (const auto& metric : run.metrics()) {
+    if (metric.name.starts_with("speed/") && !metric.layer.empty()) continue;  // beside the layers
     const auto is_same = [&](const Metric& other) {
       return storage::measure_of(other) == storage::measure_of(metric) && other.stage == metric.stage &&
              other.layer == metric.layer;
@@ -211,6 +245,7 @@ void print_text(const storage::RunReader& run) {
                {"created", status.created_at},
                {"updated", status.updated_at},
                {"duration", format_duration(status.seconds)},
+               {"size and speed", storage::slowdown_of(run.metrics())},
                {"cell", description.cell},
                {"folder", run.folder().string()}});
   if (!description.parameters.empty()) {
@@ -220,6 +255,7 @@ void print_text(const storage::RunReader& run) {
   print_section("Attempts", attempt_table(run));
   print_section("Stages", stage_table(run));
   print_section("Layers", layer_table(run));
+  print_speed_places(run);
   print_section("Metrics", metric_table(run));
   const TextTable evaluations = evaluation_table(run);
   print_section(fmt::format("Evaluations with the losses of windows: {}", evaluations.rows.size()), evaluations);

@@ -10,7 +10,10 @@ LayerPlace place_of_layer(const std::string& name) {
     const auto end = std::min(name.find('.', begin), name.size());
     Index block = 0;
     const auto [last, problem] = std::from_chars(name.data() + begin, name.data() + end, block);
-    if (problem == std::errc() && last == name.data() + end && end < name.size()) return {block, name.substr(end + 1)};
+    if (problem == std::errc() && last == name.data() + end) {
+      if (end < name.size()) return {block, name.substr(end + 1)};
+      if (const auto before = name.substr(0, begin); before == "layers." || before == "h.") return {block, "block"};
+    }
     begin = end + 1;
   }
   return {-1, name};

@@ -10,6 +10,7 @@
 #include "analysis/table_columns.hpp"
 #include "framework/base/error.hpp"
 #include "framework/base/nearest.hpp"
+#include "framework/storage/slowdown.hpp"
 
 namespace kronlab::analysis {
 namespace {
@@ -212,6 +213,18 @@ void add_published(ResultTable& table, const std::vector<PublishedRow>& rows) {
   }
 }
 
+/// Of each group's first run, under the label of its last row.
+void add_slowdowns(ResultTable& table, const std::vector<storage::RunReader>& runs) {
+  std::map<std::size_t, std::string> labels;
+  for (const auto& row : table.rows) {
+    if (!row.is_dense) labels[row.runs.front()] = row.label;
+  }
+  for (const auto& [run, label] : labels) {
+    const std::string slowdown = storage::slowdown_of(runs[run].metrics());
+    if (!slowdown.empty()) table.notes.push_back(label + ": " + slowdown);
+  }
+}
+
 void sort_rows(ResultTable& table, const std::string& header) {
   if (header.empty()) return;
   std::vector<std::string> headers;
@@ -250,6 +263,7 @@ ResultTable result_table(const TableSpec& spec, const std::vector<storage::RunRe
   for (const auto& run : runs) table.run_ids.push_back(run.id());
   for (const auto& group : groups) table.rows.push_back(row_of(group, table.columns, results, measured, spec.spread));
   mark_best(table, results, measured);
+  add_slowdowns(table, runs);
   add_published(table, spec.published);
   sort_rows(table, spec.sort);
   return table;

@@ -61,6 +61,7 @@ struct ResultTable {
   std::vector<std::string> run_ids;
   std::vector<Column> columns;
   std::vector<Row> rows;  ///< dense models, runs, published methods
+  std::vector<std::string> notes = {};  ///< which models became smaller and slower
 };
 
 /// @throws ConfigError if a column has nothing to show, if two protocols, units or texts of one name would share a column

@@ -41,6 +41,7 @@ std::string header_of(const std::string& show) {
   static const std::map<std::string, std::string> short_headers = {{"relative_error", "rel. error"},
                                                                    {"weighted_error", "weighted error"},
                                                                    {"seconds", "time"},
+                                                                   {"speed/ratio", "speed"},
                                                                    {"size/stored_bytes", "stored"}};
   if (const auto found = short_headers.find(show); found != short_headers.end()) return found->second;
   if (show.starts_with("varied.")) return show.substr(7);
@@ -89,7 +90,7 @@ std::vector<Column> metric_columns(const ColumnSpec& spec, const Measured& measu
 std::vector<ColumnSpec> default_columns(const Measured& measured, const TableSpec& spec, bool has_groups) {
   std::vector<std::string> shows = {"label", "state"};
   if (has_groups) shows.push_back("runs");
-  for (const char* show : {"size/parameters", "size/stored_bytes", "eval/perplexity", "relative_error", "weighted_error", "seconds"}) {
+  for (const char* show : {"size/parameters", "size/stored_bytes", "eval/perplexity", "speed/ratio", "relative_error", "weighted_error", "seconds"}) {
     shows.emplace_back(show);
   }
   std::set<std::string> metrics;

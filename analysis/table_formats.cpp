@@ -83,6 +83,7 @@ std::vector<std::string> notes_of(const ResultTable& table, const std::string& b
   }
   if (uses(table, [](const Cell& cell) { return cell.mark == Mark::untested; })) notes.emplace_back("?: no paired test, as windows were not recorded");
   const auto citations = citations_of(table);
+  notes.insert(notes.end(), table.notes.begin(), table.notes.end());
   for (std::size_t i = 0; i < citations.size(); ++i) notes.push_back(fmt::format("[{}] published: {}", i + 1, citations[i]));
   return notes;
 }
@@ -260,6 +261,7 @@ std::string cell_text(const ResultTable& table, const Row& row, std::size_t c) {
   const double value = *cell.value * factor;
   if (unit != column.unit) return fmt::format("{:.1f}", value);
   const bool is_count = value == std::floor(value) && cell.error.value_or(0) == 0;
+  if (column.spec.show == "speed/ratio" && !column.spec.digits) return fmt::format("{:.2f}x", value);
   if (column.spec.digits) return format_number(value, static_cast<int>(*column.spec.digits));
   if (is_count && column.unit == "1" && std::abs(value) < 1e15) return format_count(value);
   if (cell.error == 0.0) return format_number(value) + " ± 0";
@@ -277,7 +279,7 @@ std::string print_table(const ResultTable& table, TableFormat format) {
 }
 
 Json json_table(const ResultTable& table) {
-  Json json = {{"title", table.title}, {"columns", Json::array()}, {"rows", Json::array()}};
+  Json json = {{"title", table.title}, {"columns", Json::array()}, {"rows", Json::array()}, {"notes", table.notes}};
   for (const auto& column : table.columns) {
     Json entry = {{"header", column.header}, {"show", column.spec.show}, {"unit", column.unit}};
     if (column.measure) entry["dataset"] = column.measure->dataset, entry["protocol"] = column.measure->protocol;

@@ -1,6 +1,7 @@
 #include "decompositions/registry.hpp"
 
 #include "decompositions/embedding_decomposer.hpp"
+#include "decompositions/interpolative_decomposer.hpp"
 #include "decompositions/monarch_decomposer.hpp"
 #include "decompositions/mpo_decomposer.hpp"
 #include "decompositions/pruning_decomposers.hpp"
@@ -106,6 +107,16 @@ std::unique_ptr<Decomposer> whitened_svd(const StrictTable& t) {
   return at_place(t, [&] { return make_whitened_svd_decomposer(options); });
 }
 
+std::unique_ptr<Decomposer> interpolative(const StrictTable& t) {
+  InterpolativeOptions options{.size = svd_size(t)};
+  if (t.choice("skeleton", {"columns", "rows"}, "columns") == "rows") {
+    options.skeleton = InterpolativeOptions::Skeleton::rows;
+  }
+  if (t.choice("weighting", {"none", "inputs"}, "none") == "inputs") options.weighting = Weighting::inputs;
+  options.damping = t.number("damping", options.damping, {.least = 0.0});
+  return at_place(t, [&] { return make_interpolative_decomposer(options); });
+}
+
 std::unique_ptr<Decomposer> quantised(const StrictTable& t) {
   QuantisedOptions options;
   options.grid.bits = t.integer("bits", options.grid.bits, config::count_from(1));
@@ -181,6 +192,7 @@ std::unique_ptr<Decomposer> sum(const StrictTable& t) {
 const config::Registry<Decomposer>& decomposers() {
   static const config::Registry<Decomposer> registry{
       {"gptq", gptq},
+      {"interpolative", interpolative},
       {"kronecker", kronecker},
       {"magnitude", [](const StrictTable& t) { return pruning(t, "magnitude", "magnitude", MaskSource::magnitude); }},
       {"monarch", monarch},

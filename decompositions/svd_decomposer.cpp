@@ -2,27 +2,13 @@
 #include <cmath>
 #include <utility>
 
-#include "decompositions/decomposer.hpp"
+#include "decompositions/low_rank_decomposer.hpp"
 #include "framework/linalg/distributed_matrix.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
 
 namespace kronlab::decompositions {
 namespace {
-
-Index truncation_of(const SvdOptions& options, std::string_view kind, const std::string& layer, Index rows,
-                    Index cols) {
-  const Index possible = std::min(rows, cols);
-  const Index truncation =
-      options.truncation ? *options.truncation
-                         : static_cast<Index>(std::floor(*options.keep * static_cast<double>(rows) *
-                                                         static_cast<double>(cols) / static_cast<double>(rows + cols)));
-  if (truncation < 1 || truncation > possible) {
-    throw ConfigError(fmt::format("{}: truncation {} for `{}` ({} x {}), expected 1 to {}", kind, truncation, layer,
-                                  rows, cols, possible));
-  }
-  return truncation;
-}
 
 /// The balanced factors U sqrt(s), sqrt(s) V.
 Decomposition balanced(const linalg::Svd& svd) {
@@ -40,40 +26,6 @@ Decomposition balanced(const linalg::Svd& svd) {
   result.convergence = convergence_of(svd);
   return result;
 }
-
-/// Size and cost, which weighting does not change.
-class LowRankDecomposer : public Decomposer {
- public:
-  LowRankDecomposer(const SvdOptions& options, std::string_view kind) : options_(options), kind_(kind) {
-    if (options.truncation.has_value() == options.keep.has_value()) {
-      throw ConfigError(fmt::format("{}: give either truncation or keep", kind));
-    }
-    if (options.keep && !(*options.keep > 0 && *options.keep <= 2)) {
-      throw ConfigError(fmt::format("{}: keep is {}, expected a share of the parameters above 0", kind, *options.keep));
-    }
-  }
-  std::string_view kind() const override { return kind_; }
-  Size size_of(const std::string& layer, Index rows, Index cols) const override {
-    const Index parameters = truncation(layer, rows, cols) * (rows + cols);
-    return {parameters, 4 * parameters};
-  }
-  std::vector<FactorShape> stored_factors(const std::string& layer, Index rows, Index cols) const override {
-    const Index kept = truncation(layer, rows, cols);
-    return {{rows, kept}, {kept, cols}};
-  }
-  double cost(Index rows, Index cols) const override {
-    return 12.0 * static_cast<double>(rows * cols) * static_cast<double>(std::min(rows, cols));
-  }
-
- protected:
-  Index truncation(const std::string& layer, Index rows, Index cols) const {
-    return truncation_of(options_, kind_, layer, rows, cols);
-  }
-
- private:
-  SvdOptions options_;
-  std::string kind_;
-};
 
 class SvdDecomposer final : public LowRankDecomposer {
  public:

@@ -39,6 +39,15 @@ struct CheckArguments {
 /// bytes moved. Reads weights only to hash them.
 int check(const comm::Communicator& world, const CheckArguments& arguments);
 
+struct BudgetArguments {
+  SweepArguments sweep;
+  std::string store;
+  std::string out;  ///< file for the plan; empty: standard output, behind the tables
+  bool as_json = false;
+};
+/// Chooses a method and size for each unit of a profile within the file's [budget], and writes the plan as an experiment.
+int budget(const comm::Communicator& world, const BudgetArguments& arguments);
+
 struct RunArguments {
   SweepArguments sweep;
   std::string store;

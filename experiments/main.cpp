@@ -26,6 +26,7 @@ std::string default_store() {
 
 /// What the command line asks for.
 struct Arguments {
+  BudgetArguments budget;
   CheckArguments check;
   ProfileArguments profile;
   RunArguments run, train;
@@ -55,6 +56,15 @@ CLI::App* add_check(CLI::App& app, CheckArguments& a) {
   command->add_option("--machine", a.machine, "TOML file with the [rates] of a machine, from `kronlab profile` (default: assumed rates)");
   command->add_flag("!--no-cells", a.reads_contents, "read neither model nor texts: no cells, no states, but an answer at once for any size");
   command->add_flag("--json", a.as_json, "one JSON object on standard output");
+  return command;
+}
+
+CLI::App* add_budget(CLI::App& app, BudgetArguments& a) {
+  auto* command = app.add_subcommand("budget", "choose a method and size for each layer within the [budget] of a file, from what its runs measured, and write the plan as an experiment");
+  add_sweep(*command, a.sweep);
+  command->add_option("--store", a.store, "folder of the record")->capture_default_str();
+  command->add_option("--out", a.out, "TOML file to write the plan to (default: standard output, behind the tables)");
+  command->add_flag("--json", a.as_json, "one JSON object on standard output: allocations, the choice of each unit, the plan");
   return command;
 }
 
@@ -169,7 +179,7 @@ CLI::App* add_generate(CLI::App& app, GenerateArguments& a) {
 int drive(const comm::Communicator& world, int argc, char** argv, const std::vector<std::string>& environment) {
   Arguments a;
   a.run.environment = a.train.environment = a.profile.run.environment = environment;
-  a.check.store = a.run.store = a.train.store = a.profile.run.store = a.export_model.store = a.generate.store = default_store();
+  a.budget.store = a.check.store = a.run.store = a.train.store = a.profile.run.store = a.export_model.store = a.generate.store = default_store();
   a.train.must_train = true, a.profile.run.must_measure = true;
   a.profile.scratch = std::filesystem::temp_directory_path().string();
   a.run.command_line.assign(argv, argv + argc);
@@ -188,6 +198,7 @@ int drive(const comm::Communicator& world, int argc, char** argv, const std::vec
       {add_run(app, a.run, "run", "do every run of a file that is not done yet, and print the table"), [&] { return run(world, a.run); }},
       {add_run(app, a.train, "train", "the same for a file whose stages train: a student against a teacher, or a model from nothing"),
        [&] { return run(world, a.train); }},
+      {add_budget(app, a.budget), [&] { return budget(world, a.budget); }},
       {add_profile(app, a.profile), [&] { return profile(world, a.profile); }},
       {add_eval(app, a.eval), [&] { return eval(world, a.eval); }},
       {add_export(app, a.export_model), [&] { return export_model(world, a.export_model); }},

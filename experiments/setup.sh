@@ -11,6 +11,7 @@ packages=(g++ cmake ninja-build pkg-config ccache git ca-certificates
   libopenblas-pthread-dev liblapacke-dev libdnnl-dev ocl-icd-opencl-dev opencl-c-headers
   libtomlplusplus-dev libsqlite3-dev sqlite3 libboost-dev libboost-test-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
   libpcre2-dev gnuplot-nox libsqlitecpp-dev libsentencepiece-dev liblemon-dev librandom123-dev libxxhash-dev libssl-dev
+  coinor-libcbc-dev
   python3 python3-pip unzip html2text)
 read -r -a extra <<<"${KRONLAB_PACKAGES:-}"
 packages+=("${extra[@]}")

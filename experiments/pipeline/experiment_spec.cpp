@@ -102,6 +102,7 @@ SensitivitySpec sensitivity_from(const StrictTable& table, const std::string& fo
 StageSpec stage_from(const StrictTable& table, const ExperimentSpec& experiment, const std::string& folder) {
   StageSpec spec;
   spec.name = table.text("name", fmt::format("stage {}", experiment.stages.size()));
+  spec.predicted_kl = table.find_number("predicted_kl");
   const bool has_calibration = experiment.calibration.has_value();
   for (const auto& part : table.tables("part")) spec.parts.push_back(part_from(part, has_calibration));
   if (const auto distill = table.find_table("distill")) {
@@ -145,7 +146,7 @@ StudentSpec student_from(const StrictTable& table, const std::string& folder) {
 
 /// Keys that name things, say where they lie, or how a result is computed without changing it.
 bool is_word(const std::string& key) {
-  for (const char* word : {"name", "question", "paper", "path", "config", "expect_dense", "expect_tolerance", "memory_mb", "checkpoint", "recompute",
+  for (const char* word : {"name", "question", "paper", "path", "config", "expect_dense", "expect_tolerance", "memory_mb", "checkpoint", "recompute", "predicted_kl", "budget",
                            "shard_optimizer"}) {
     if (key == word) return true;
   }
@@ -234,6 +235,7 @@ ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder)
   for (const auto& table : root.tables("stage")) {
     spec.stages.push_back(stage_from(table, spec, folder));
   }
+  if (const auto budget = root.find_table("budget")) spec.budget = BudgetSpec::from(*budget);
   if (const auto parallel = root.find_table("parallel"))
     spec.distribute_above = parallel->integer("distribute_above", 0, {.least = 0});
   root.finish();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "decompositions/registry.hpp"
+#include "experiments/pipeline/budget_spec.hpp"
 #include "experiments/pipeline/distill_spec.hpp"
 #include "framework/config/sweep.hpp"
 #include "framework/eval/protocol.hpp"
@@ -80,6 +81,7 @@ struct StageSpec {
   std::vector<PartSpec> parts;  ///< none: the stage only trains
   std::optional<SensitivitySpec> sensitivity;
   std::optional<DistillSpec> distill;
+  std::optional<double> predicted_kl;  ///< nat/token, by who planned it: compared with what is measured
 };
 
 /// A run's configuration, checked. Paths are absolute.
@@ -93,6 +95,7 @@ struct ExperimentSpec {
   std::optional<TrainingTextSpec> training_text;
   std::vector<EvaluationSpec> evaluations;
   std::vector<StageSpec> stages;
+  std::optional<BudgetSpec> budget;  ///< for who plans another experiment from what this one measures
   Index distribute_above = 0;  ///< elements of a weight from which on all ranks decompose it together; 0: never
   config::Value resolved;      ///< everything above as TOML, defaults included
 

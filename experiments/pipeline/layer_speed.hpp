@@ -12,8 +12,8 @@ namespace kronlab::experiments {
 /// `precision`.
 ///
 /// They are measured in turn, one product each a round: what disturbs the machine meets all alike, and where all of
-/// them together are larger than the caches, the weights of each come from memory, as in a model. A first round is not
-/// counted; then at least three, until `budget_s` is spent.
+/// them together are larger than the caches, the weights of each come from memory, as in a model. Rounds as
+/// median_seconds has them.
 /// @pre tokens > 0
 std::vector<double> apply_seconds(std::span<const linalg::LinearOperator* const> operators, Index tokens,
                                   model::Precision precision, double budget_s);

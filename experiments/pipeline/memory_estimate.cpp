@@ -165,6 +165,19 @@ Index training_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, st
   return number * (1 + arrays) * learned + moments + exchange + activations + logits_bytes + copies;
 }
 
+/// Dense weights in place of factors, for the speed beside them, as far as they do not take the place of those that were
+/// loaded. changed: what the factors take, less what they freed
+Index dense_twin_bytes(const ExperimentSpec& spec, const CompressionPlan& plan, Index changed) {
+  if (spec.needs_dense_teacher() && spec.student.init == StudentSpec::Init::model) return 0;  // the teacher serves
+  Index twins = 0;
+  for (const auto& stage : plan.stages) {
+    for (const auto& layer : stage.layers) {
+      if (layer.factor.empty()) twins += layer.parameters_before * (spec.precision == model::Precision::bf16 ? 6 : 4);
+    }
+  }
+  return std::max<Index>(twins + std::min<Index>(changed, 0), 0);
+}
+
 }  // namespace
 
 Index MemoryEstimate::peak() const {
@@ -203,6 +216,7 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
     }
     return memory;
   }
+  if (!spec.evaluations.empty()) memory.evaluation += dense_twin_bytes(spec, plan, changed);
   const Index bf16 = spec.precision == model::Precision::bf16 ? loaded / 2 : 0;
   memory.weights = loaded + bf16 + std::max<Index>(changed, 0);
   return memory;

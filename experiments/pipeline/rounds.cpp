@@ -1,13 +1,20 @@
 #include "experiments/pipeline/rounds.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "framework/base/progress.hpp"
 
 namespace kronlab::experiments {
 
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::ranges::nth_element(values, middle);
+  return *middle;
+}
+
 std::vector<double> median_seconds(std::span<const std::function<void()>> work, double budget_s) {
-  constexpr std::size_t least_rounds = 3, most_rounds = 1000;
+  constexpr std::size_t least_rounds = 3, most_rounds = 15;
   std::vector<std::vector<double>> seconds(work.size());
   const double started = now_s();
   for (const auto& piece : work) piece();
@@ -19,11 +26,7 @@ std::vector<double> median_seconds(std::span<const std::function<void()>> work, 
     }
   }
   std::vector<double> medians;
-  for (auto& of_one : seconds) {
-    const auto middle = of_one.begin() + static_cast<std::ptrdiff_t>(of_one.size() / 2);
-    std::ranges::nth_element(of_one, middle);
-    medians.push_back(*middle);
-  }
+  for (auto& of_one : seconds) medians.push_back(median(std::move(of_one)));
   return medians;
 }
 

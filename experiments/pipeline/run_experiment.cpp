@@ -2,8 +2,10 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -11,6 +13,7 @@
 #include "experiments/pipeline/distill_stage.hpp"
 #include "experiments/pipeline/factors_file.hpp"
 #include "experiments/pipeline/measurement.hpp"
+#include "experiments/pipeline/model_speed.hpp"
 #include "experiments/pipeline/run_identity.hpp"
 #include "experiments/pipeline/run_record.hpp"
 #include "experiments/pipeline/sensitivity.hpp"
@@ -109,8 +112,16 @@ class Job {
       add(measured, evaluation, text, -1, 0);
       comm::coordinate(communicator_, [&] { expect_baseline(text.spec, evaluation.perplexity); });
     }
+    if (measures_speed()) std::ranges::move(dense_speed_metrics(speed_protocol()), std::back_inserter(measured.metrics));
     if (record_->is_fresh()) record_->dense_evaluated(measured);
   }
+
+  /// Where the model runs at all and a stage may change its speed.
+  bool measures_speed() const {
+    return !texts_.empty() && std::ranges::any_of(plan_.stages, [](const PlannedStage& stage) { return !stage.layers.empty(); });
+  }
+
+  SpeedProtocol speed_protocol() const { return SpeedProtocol::of(plan_.config.context, plan_.dense.parameters, spec_.precision, options_.threads); }
 
   void expect_baseline(const EvaluationSpec& spec, double found) const {
     if (!spec.expect_dense) return;
@@ -183,8 +194,14 @@ class Job {
     }
     const auto factors = comm::coordinate(communicator_, [&] { return communicator_.is_root() ? factors_of(student) : Factors(); });
     measured.metrics = comm::coordinate(communicator_, [&] { return size_metrics(planned.after.is_bound ? size_with(factors) : planned.after, static_cast<Index>(stage)); });
+    if (const auto predicted = spec_.stages[stage].predicted_kl) {
+      Metric metric;
+      metric.name = "budget/predicted_kl", metric.unit = "nat/token", metric.stage = static_cast<Index>(stage), metric.value = *predicted;
+      measured.metrics.push_back(std::move(metric));
+    }
     if (!planned.layers.empty()) {
       evaluate(stage, 0, planned.name, student, measured);
+      if (measures_speed()) measure_speed(stage, student, measured);
     }
     comm::coordinate(communicator_, [&] {
       if (!communicator_.is_root() || outcome.moved_tensors.empty()) return;
@@ -259,11 +276,29 @@ class Job {
     }
   }
 
+  /// Root's numbers, as it alone records; the others leave it the machine.
+  void measure_speed(std::size_t stage, const model::Transformer& student, Measured& measured) {
+    comm::coordinate_root(communicator_, [&] {
+      const bool has_dense = teacher_ && spec_.student.init == StudentSpec::Init::model;
+      const auto dense = has_dense ? dense_student(spec_, *teacher_) : dense_twin(student);
+      const auto metrics = speed_metrics(student, dense, speed_protocol(), static_cast<Index>(stage));
+      for (const auto& metric : metrics) {
+        if (metric.name == "speed/ratio") log_info(fmt::format("{}: {:.2f}x the dense model's speed, {}", plan_.stages[stage].name, metric.value, metric.protocol));
+      }
+      measured.metrics.insert(measured.metrics.end(), metrics.begin(), metrics.end());
+    });
+  }
+
   void compare(std::size_t stage, Index step, const std::string& what, const model::Transformer& student, const EvaluationText& text, Measured& measured) {
     const auto found = eval::divergence(communicator_, student, *teacher_, text.text, text.spec.protocol, text.spec.max_windows, spec_.precision,
                                         fmt::format("{} against the model as it is, on {}", what, text.spec.name));
     log_info(fmt::format("{} on {}: KL {:.4f} ± {:.4f} nat/token, same first token {:.2f} %", what, text.spec.name, found.kl.mean, found.kl.standard_error,
                          100 * found.top1_agreement.mean));
+    const auto predicted = spec_.stages[stage].predicted_kl;
+    if (predicted && step == 0) {
+      log_info(fmt::format("{} on {}: predicted KL {:.4f}, measured {:.4f} ± {:.4f} nat/token", what, text.spec.name, *predicted, found.kl.mean,
+                           found.kl.standard_error));
+    }
     add(measured, found, text, static_cast<Index>(stage), step);
   }
 

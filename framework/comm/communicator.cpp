@@ -1,7 +1,9 @@
 #include "framework/comm/communicator.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
+#include <thread>
 #include <utility>
 
 #include "framework/comm/check.hpp"
@@ -60,6 +62,16 @@ Communicator& Communicator::operator=(Communicator&& other) noexcept {
 void Communicator::barrier() const {
   const Waiting waiting("MPI_Barrier");
   check(MPI_Barrier(handle_), "MPI_Barrier");
+}
+
+void Communicator::barrier_asleep() const {
+  const Waiting waiting("MPI_Ibarrier");
+  MPI_Request request = MPI_REQUEST_NULL;
+  check(MPI_Ibarrier(handle_, &request), "MPI_Ibarrier");
+  for (int is_done = 0; is_done == 0;) {
+    check(MPI_Test(&request, &is_done, MPI_STATUS_IGNORE), "MPI_Test");
+    if (is_done == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 void Communicator::broadcast_bytes(void* data, std::size_t size, int root) const {
@@ -186,6 +198,21 @@ void coordinate(const Communicator& communicator, const std::function<void()>& l
   communicator.broadcast(std::span<Index>(&cause_number, 1), first);
   const std::string prefix = communicator.size() == 1 ? "" : fmt::format("rank {}: ", first);
   throw CollectiveError(static_cast<CollectiveError::Cause>(cause_number), prefix + message);
+}
+
+void coordinate_root(const Communicator& communicator, const std::function<void()>& work_of_root) {
+  std::exception_ptr error;
+  if (communicator.is_root()) {
+    try {
+      work_of_root();
+    } catch (...) {
+      error = std::current_exception();
+    }
+  }
+  communicator.barrier_asleep();
+  coordinate(communicator, [&] {
+    if (error) std::rethrow_exception(error);
+  });
 }
 
 }  // namespace kronlab::comm

@@ -35,6 +35,8 @@ class Communicator {
   MPI_Comm handle() const { return handle_; }
 
   void barrier() const;
+  /// The same for a long wait: ranks sleep, a millisecond at a time.
+  void barrier_asleep() const;
   template <class T>
   void broadcast(std::span<T> values, int root = 0) const {
     broadcast_bytes(values.data(), values.size_bytes(), root);
@@ -80,6 +82,10 @@ requires(!std::is_void_v<std::invoke_result_t<Work>>) auto coordinate(const Comm
   coordinate(communicator, [&] { result.emplace(local_work()); });
   return std::move(*result);
 }
+
+/// The same for work of root alone. The other ranks sleep meanwhile, looking up a thousand times a second, and leave it
+/// the machine: for measurements of time. Collective.
+void coordinate_root(const Communicator& communicator, const std::function<void()>& work_of_root);
 
 /// Initialises MPI, runs `program` on the world, and turns exceptions into exit codes and one message per cause.
 /// A rank that throws outside `coordinate` aborts the job with its rank and message.

@@ -80,7 +80,7 @@ ResultRow row_of(const Loaded& run, const std::vector<Measure>& measures, Index 
   return row;
 }
 
-bool is_time(const Measure& measure) { return measure.unit == "s" || measure.unit.ends_with("/s"); }
+bool is_time(const Measure& measure) { return measure.unit == "s" || measure.unit.ends_with("/s") || measure.name.starts_with("speed/"); }
 
 /// Whether two evaluations of a dense model gave the same, up to the sequence in which ranks were summed and how long it took.
 bool is_same(const ResultRow& a, const ResultRow& b, const std::vector<Measure>& measures) {

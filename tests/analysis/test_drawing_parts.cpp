@@ -95,6 +95,7 @@ BOOST_AUTO_TEST_CASE(a_layers_block_and_kind_come_from_its_name) {
   };
   is("layers.3.mlp.up_proj", 3, "mlp.up_proj");
   is("h.11.attn.c_attn[q]", 11, "attn.c_attn[q]");
+  is("layers.3", 3, "block");
   is("h.0.mlp.c_fc.left", 0, "mlp.c_fc.left");
   is("wte", -1, "wte");
   is("wte.left", -1, "wte.left");

@@ -105,6 +105,38 @@ BOOST_AUTO_TEST_CASE(a_table_shows_every_measurement_of_a_run_when_asked_and_lon
   BOOST_TEST(store.report("table --format csv").has(std::string(100, 'x')));
 }
 
+BOOST_AUTO_TEST_CASE(speed_is_shown_beside_the_dense_models_and_a_smaller_and_slower_model_is_called_so) {
+  const TableStore store;
+  const std::string id = finished_run(store.path, labelled("slow", "1"), 40.0);
+  auto run = RunStore::open(store.path, id);
+  const auto add = [&](const std::string& name, double value, const std::string& unit, Index stage, const std::string& protocol, const std::string& layer = "") {
+    Metric metric = sample_metric(name, value, stage);
+    metric.unit = unit, metric.protocol = protocol, metric.layer = layer;
+    run.record(metric);
+  };
+  add("size/stored_bytes", 5e8, "B", -1, "");
+  for (const char* protocol : {"forward tokens=64", "generate tokens=1"}) {
+    add("speed/ratio", 1.0, "1", -1, protocol);
+    add("speed/ratio", protocol[0] == 'f' ? 0.833 : 1.5, "1", 0, protocol);
+    add("speed/seconds", 2e-3, "s", 0, protocol, "layers.0.mlp.up_proj");
+    add("speed/dense_seconds", 1.5e-3, "s", 0, protocol, "layers.0.mlp.up_proj");
+  }
+  run.set_state(RunState::done);
+  const Output text = store.report("table");
+  for (const char* words : {"speed [1]", "speed [2]", "1.00x", "0.83x", "1.50x", "speed [1]: forward tokens=64",
+                            "slow: 80.0 % of the dense model's bytes, but slower: 0.83x (forward tokens=64)"}) {
+    BOOST_TEST(text.has(words));
+  }
+  const Json table = store.table();
+  BOOST_TEST(cell_of(table, "slow", "speed [1]")["value"] == 0.833);
+  BOOST_TEST(table["notes"].size() == 1u);
+  const Output shown = store.report("show " + id);
+  for (const char* words : {"size and speed", "but slower: 0.83x", "0.75x", "speed [2]: of the product beside a dense one, generate tokens=1"}) BOOST_TEST(shown.has(words));
+  BOOST_TEST(shown.out.find("speed/dense_seconds") == std::string::npos);
+  finished_run(store.path, labelled("before", "2"), 41.0);  // of a store from before speeds were measured
+  BOOST_TEST(cell_of(store.table(), "before", "speed [1]").is_null());
+}
+
 BOOST_AUTO_TEST_CASE(two_protocols_never_share_a_column) {
   const TableStore store;
   finished_run(store.path, labelled("long windows", "1"), 40.25, short_protocol);

@@ -1,5 +1,8 @@
 #include <boost/test/unit_test.hpp>
+#include <chrono>
 #include <cmath>
+#include <ctime>
+#include <thread>
 
 #include "framework/base/random.hpp"
 #include "framework/comm/tree_sum.hpp"
@@ -28,6 +31,22 @@ BOOST_AUTO_TEST_CASE(a_failure_of_one_rank_is_thrown_on_all_with_its_message) {
     return std::string(error.what()).ends_with("broken") && exit_code(error) == ExitCode::usage;
   });
   BOOST_TEST(coordinate(world, [] { return 7; }) == 7);
+}
+
+BOOST_AUTO_TEST_CASE(ranks_sleep_while_root_works_and_learn_of_its_error) {
+  const Communicator world(MPI_COMM_WORLD);
+  const auto processor_s = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+  const double started = processor_s();
+  int num_done = 0;
+  coordinate_root(world, [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    ++num_done;
+  });
+  BOOST_TEST(num_done == (world.is_root() ? 1 : 0));
+  BOOST_TEST(processor_s() - started < 0.1);
+  BOOST_CHECK_EXCEPTION(coordinate_root(world, [] { throw DataError("broken"); }), CollectiveError, [](const CollectiveError& error) {
+    return std::string(error.what()).ends_with("broken") && exit_code(error) == ExitCode::usage;
+  });
 }
 
 BOOST_AUTO_TEST_CASE(a_tree_sum_has_the_same_bits_for_any_number_of_ranks) {

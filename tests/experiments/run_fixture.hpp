@@ -56,7 +56,7 @@ inline std::string numbers_of(const std::filesystem::path& run_folder) {
   const storage::RunReader run(run_folder);
   std::string text;
   for (const auto& m : run.metrics()) {
-    if (m.name.starts_with("time/") || m.name == "distill/seconds" || m.name.starts_with("memory/") || m.unit.ends_with("/s")) continue;
+    if (m.name.starts_with("time/") || m.name == "distill/seconds" || m.name.starts_with("memory/") || m.name.starts_with("speed/") || m.unit.ends_with("/s")) continue;
     text += fmt::format("{} {} {} {} {}\n", m.name, m.value, m.stage, m.step, m.standard_error.value_or(-1));
   }
   for (const auto& l : run.layers())

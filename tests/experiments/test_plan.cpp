@@ -221,4 +221,20 @@ BOOST_AUTO_TEST_CASE(the_memory_of_a_training_follows_from_what_learns_and_how) 
   BOOST_TEST(all - bytes(ce + "train = [\"h.11.*.*\"]", 1) > 11 * parameters);
 }
 
+BOOST_AUTO_TEST_CASE(dense_weights_beside_factors_count_where_speed_is_measured_and_no_teacher_has_them) {
+  const auto config = kronlab::testing::tiny_llama_config();
+  const auto evaluation = [&](const std::string& more, const std::string& stage) {
+    const std::string toml = "[experiment]\nname = \"e\"\n[model]\npath = \"m\"\n[[evaluate]]\ndataset = { path = \"e\" }\n"
+                             "protocol = { window = 32 }\n" + more + "[[stage]]\nlayers = [\"layers.*.mlp.*\"]\n" + stage;
+    const auto spec = ExperimentSpec::read(config::parse_toml(toml, "f.toml"), ".");
+    const auto plan = CompressionPlan::make(spec, config);
+    return std::pair(estimated_memory(spec, plan, 1).evaluation, plan.stages.front().after.stored_bytes - plan.dense.stored_bytes);
+  };
+  const std::string svd = "decompose = { kind = \"svd\", keep = 0.5 }\n", kronecker = "decompose = { kind = \"kronecker\", right_rows = 2, right_cols = 4 }\n";
+  const auto [large, large_change] = evaluation("", svd);
+  const auto [small, small_change] = evaluation("", kronecker);
+  BOOST_TEST(large - small == large_change - small_change);  // dense weights and factors, less what was loaded
+  BOOST_TEST(large - evaluation("divergence = true\n", svd).first == 3 * 3 * 64 * 32 * 4 + large_change);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

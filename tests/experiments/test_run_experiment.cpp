@@ -26,6 +26,9 @@ permute = { kind = "anneal", weighting = "inputs", num_starts = 3, num_temperatu
 [[stage.part]]
 layers = ["layers.0.self_attn.{q,k,v,o}_proj"]
 decompose = { kind = "whitened-svd", keep = 0.6 }
+[[stage.part]]
+layers = ["layers.2.self_attn.q_proj"]
+decompose = { kind = "interpolative", keep = 0.6, weighting = "inputs" }
 [[stage]]
 layers = ["layers.1.self_attn.q_proj"]
 decompose = { kind = "svd", truncation = 5 }

@@ -76,6 +76,9 @@ std::vector<std::string> documents() {
           "gradient_damping = 0.2, gradient_moments = \"full\", scale = \"none\" }\n" +
           search("kind = \"anneal\", " + anneal),
       head + "[[stage]]\nlayers = [\"a\"]\n" + svd + "sensitivity = { path = \"s.txt\", tokens = 1024, window = 64, by = \"layer\" }\n",
+      // a plan, and what it is made within
+      head + "[[stage]]\nlayers = [\"a\"]\npredicted_kl = 0.25\n" + svd + "[budget]\nbytes = 0.5\ntime = 0.8\nkeep_dense = [\"a\"]\nat_least = 0.1\ngap = 1e-3\n",
+      head + "[budget]\nmegabytes = 40.0\n",
       head + calibration + "[student]\nconfig = \"shape.json\"\n[[stage]]\n" + part("decompose = { kind = \"svd\", truncation = 3 }\n" + search("kind = \"portfolio\", " + anneal)) +
           part("decompose = { kind = \"whitened-svd\", keep = 0.5, damping = 0.1, weighting = \"two-sided\", gradient_damping = 0.2, gradient_moments = \"full\" }\n") +
           part("decompose = { kind = \"whitened-svd\", truncation = 4 }\n") +
@@ -124,6 +127,8 @@ group = [{ parameters = ["*.bias"], rate_factor = 2.0, weight_decay = 0.05 }, { 
                "weighting = \"two-sided\", whitening = \"separable\", damping = 0.1, gradient_damping = 0.3 }\n") +
           part("decompose = { kind = \"monarch\", left_blocks = 2, right_blocks = 3, num_terms = 2, weighting = \"inputs\", damping = 0.1 }\n") +
           part("decompose = { kind = \"monarch\", keep = 0.5 }\n") +
+          part("decompose = { kind = \"interpolative\", truncation = 2, skeleton = \"columns\", weighting = \"inputs\", damping = 0.1 }\n") +
+          part("decompose = { kind = \"interpolative\", keep = 0.5 }\n") +
           part("decompose = { kind = \"mpo\", num_sites = 2, keep = 0.5, weighting = \"inputs\" }\n") +
           part("decompose = { kind = \"tensor-train-embedding\", form = \"table\", row_factors = [2, 3], col_factors = [3, 2], keep = 0.5, truncation_error = 0.1 }\n") +
           part("decompose = { kind = \"tensor-train-embedding\", form = \"token\", num_sites = 2, bond_dimension = 2 }\n"),
@@ -142,7 +147,8 @@ const std::set<std::string> words{"experiment.name", "experiment.question", "exp
                                   "data.calibration.memory_mb", "data.distillation.path", "evaluate.dataset.name", "evaluate.dataset.path",
                                   "evaluate.expect_dense", "evaluate.expect_tolerance", "stage.name", "stage.sensitivity.path", "stage.distill.recompute",
                                   "stage.distill.shard_optimizer", "stage.distill.checkpoint.every_steps", "stage.distill.checkpoint.every_minutes",
-                                  "stage.distill.checkpoint.keep"};
+                                  "stage.distill.checkpoint.keep", "stage.predicted_kl", "budget.bytes", "budget.megabytes", "budget.time", "budget.keep_dense",
+                                  "budget.at_least", "budget.gap"};
 
 ExperimentSpec spec_of(const Value& file) { return ExperimentSpec::read(config::expand_sweep(file).at(0).config, "/base"); }
 InputHashes hashes_of(const ExperimentSpec& spec) {
@@ -343,7 +349,7 @@ BOOST_AUTO_TEST_CASE(every_key_that_can_change_a_result_changes_the_cell_and_no_
     }
   }
   // Tables that this walk calls by name below are walked in them; a stage of one part has the part's keys itself.
-  const std::set<std::string> tables{"experiment", "model", "student", "data", "parallel", "data.calibration", "data.distillation", "stage.distill", "stage.sensitivity", "stage.decompose",
+  const std::set<std::string> tables{"experiment", "budget", "model", "student", "data", "parallel", "data.calibration", "data.distillation", "stage.distill", "stage.sensitivity", "stage.decompose",
                                      "stage.permute", "stage.part.decompose", "stage.part.permute", "evaluate.protocol", "evaluate.dataset", "stage.distill.optimizer",
                                      "stage.distill.schedule", "stage.distill.checkpoint", "stage.distill.losses", "decomposer.permute"};
   for (const auto& place : schema) {
