@@ -157,8 +157,8 @@ struct KroneckerOptions {
   Index left_rows = 0;   ///< m1; must divide the rows of the weight
   Index left_cols = 0;   ///< n1; must divide the columns of the weight
   Index num_terms = 1;   ///< length of the sum
-  Index right_rows = 0;  ///< m2, in place of m1: one shape for layers of different extents
-  Index right_cols = 0;  ///< n2, in place of n1
+  Index right_rows = 0;  ///< m2, in place of m1: one shape for layers of different extents; or besides it, where m1 m2 must be the rows
+  Index right_cols = 0;  ///< n2, of n1 likewise
   Weighting weighting = Weighting::none;
   Index refit = 0;                ///< rounds of alternating least squares; with all of S, as many again in its norm
   double damping = 1e-3;          ///< of C, in parts of its mean diagonal, where moments are used

@@ -18,8 +18,8 @@ class KroneckerDecomposer final : public Decomposer {
   explicit KroneckerDecomposer(const KroneckerOptions& options) : options_(options) {
     if (options.num_terms < 1)
       throw ConfigError(fmt::format("kronecker: num_terms is {}, expected at least 1", options.num_terms));
-    expect_one("left_rows", options.left_rows, "right_rows", options.right_rows);
-    expect_one("left_cols", options.left_cols, "right_cols", options.right_cols);
+    expect_any("left_rows", options.left_rows, "right_rows", options.right_rows);
+    expect_any("left_cols", options.left_cols, "right_cols", options.right_cols);
     if (options.refit < 0 || options.damping < 0 || options.gradient_damping < 0) {
       throw ConfigError(fmt::format("kronecker: refit {}, damping {}, gradient_damping {}; expected at least 0", options.refit,
                                     options.damping, options.gradient_damping));
@@ -74,16 +74,19 @@ class KroneckerDecomposer final : public Decomposer {
   }
 
  private:
-  static void expect_one(const char* left_name, Index left, const char* right_name, Index right) {
-    if (left < 0 || right < 0 || (left > 0) == (right > 0)) {
-      throw ConfigError(fmt::format("kronecker: give either {} or {}, at least 1; found {} and {}", left_name,
+  static void expect_any(const char* left_name, Index left, const char* right_name, Index right) {
+    if (left < 0 || right < 0 || left + right == 0) {
+      throw ConfigError(fmt::format("kronecker: give {} or {} or both, at least 1; found {} and {}", left_name,
                                     right_name, left, right));
     }
   }
 
-  /// Both extents of one axis from the one that is given.
+  /// Both extents of one axis, of which one or both are given.
   static std::pair<Index, Index> split(const std::string& layer, const char* axis, Index extent, const char* left_name,
                                        Index left, const char* right_name, Index right) {
+    if (left > 0 && right > 0 && (extent % left != 0 || extent / left != right)) {
+      throw ConfigError(fmt::format("kronecker: {} of `{}` ({}) are not {} ({}) x {} ({})", axis, layer, extent, left_name, left, right_name, right));
+    }
     const Index given = left > 0 ? left : right;
     if (extent % given != 0) {
       throw ConfigError(fmt::format("kronecker: {} of `{}` ({}) are not divisible by {} ({})", axis, layer, extent,

@@ -103,6 +103,15 @@ struct ExportArguments {
 /// Writes a run's student as a Hugging Face folder, with dense weights or with its factors.
 int export_model(const comm::Communicator& world, const ExportArguments& arguments);
 
+struct ImportArguments {
+  std::string format;  ///< "tq"
+  std::string file;
+  std::string model = "models/gpt2";  ///< path that the experiment gets
+  std::string out;                    ///< empty: standard output
+};
+/// Writes the experiment that another program's configuration file describes, as TOML.
+int import_configuration(const comm::Communicator& world, const ImportArguments& arguments);
+
 struct GenerateArguments {
   std::string source;  ///< path of a model, else a run: id, unique part of one, or folder
   std::string store;

@@ -32,6 +32,7 @@ struct Arguments {
   RunArguments run, train;
   EvalArguments eval;
   ExportArguments export_model;
+  ImportArguments import_configuration;
   GenerateArguments generate;
   bool oversubscribe = false;
 };
@@ -137,6 +138,18 @@ CLI::App* add_export(CLI::App& app, ExportArguments& a) {
   return command;
 }
 
+CLI::App* add_import(CLI::App& app, ImportArguments& a) {
+  auto* command =
+      app.add_subcommand("import", "write the experiment that another program's configuration file describes, as TOML");
+  command->add_option("FORMAT", a.format, "tq: TQCompressor's layers with r, m1, n1, m2, n2, d, q_num, use_p, use_q")
+      ->required()
+      ->check(CLI::IsMember({"tq"}));
+  command->add_option("FILE", a.file, "the configuration file")->required();
+  command->add_option("--model", a.model, "path of the model that the experiment names")->capture_default_str();
+  command->add_option("--out", a.out, "TOML file to write (default: standard output)");
+  return command;
+}
+
 CLI::App* add_generate(CLI::App& app, GenerateArguments& a) {
   auto* command = app.add_subcommand("generate", "continue a text by a model or by a run's compressed model");
   command
@@ -189,6 +202,7 @@ int drive(const comm::Communicator& world, int argc, char** argv, const std::vec
       {add_profile(app, a.profile), [&] { return profile(world, a.profile); }},
       {add_eval(app, a.eval), [&] { return eval(world, a.eval); }},
       {add_export(app, a.export_model), [&] { return export_model(world, a.export_model); }},
+      {add_import(app, a.import_configuration), [&] { return import_configuration(world, a.import_configuration); }},
       {add_generate(app, a.generate), [&] { return generate(world, a.generate); }},
   };
   try {

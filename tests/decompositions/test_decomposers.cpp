@@ -76,8 +76,11 @@ BOOST_AUTO_TEST_CASE(shapes_that_do_not_suit_are_named_with_their_layer) {
   BOOST_CHECK_THROW(make_kronecker_decomposer({768, 100, 1})->size_of("w", 3072, 768), ConfigError);
   BOOST_CHECK_THROW(make_kronecker_decomposer({1536, 384, 5})->size_of("w", 3072, 768), ConfigError);
   BOOST_CHECK_THROW(make_kronecker_decomposer({0, 384, 5}), ConfigError);
-  BOOST_CHECK_THROW(make_kronecker_decomposer({.left_rows = 2, .left_cols = 384, .num_terms = 1, .right_rows = 2}),
-                    ConfigError);
+  const KroneckerOptions both{.left_rows = 768, .left_cols = 384, .num_terms = 4, .right_rows = 4, .right_cols = 2};
+  BOOST_TEST(make_kronecker_decomposer(both)->size_of("w", 3072, 768).num_parameters == 4 * (768 * 384 + 8));
+  BOOST_TEST(message_of([&] { make_kronecker_decomposer(both)->size_of("w", 3072, 770); }) ==
+             "kronecker: columns of `w` (770) are not left_cols (384) x right_cols (2)");
+  BOOST_CHECK_THROW(make_kronecker_decomposer(both)->size_of("w", 1536, 768), ConfigError);
   BOOST_CHECK_THROW(make_svd_decomposer({}), ConfigError);
   BOOST_CHECK_THROW(make_svd_decomposer({.truncation = 10, .keep = {}})->size_of("w", 9, 14), ConfigError);
   BOOST_CHECK_THROW(make_whitened_svd_decomposer({{.truncation = 2, .keep = {}}, -1.0}), ConfigError);

@@ -81,14 +81,41 @@ BOOST_AUTO_TEST_CASE(published_models_have_their_published_numbers_of_parameters
   BOOST_TEST(tq.stages[2].after.parameters_without_head == 81'336'388);
   BOOST_TEST(tq.stages[2].after.parameters == 119'933'764);
   const auto krony = plans_of(experiments / "krony_pt" / "krony_pt.toml");
-  BOOST_TEST_REQUIRE(krony.size() == 3u);
+  BOOST_TEST_REQUIRE(krony.size() == 4u);
   BOOST_TEST(krony[0].plan.stages[0].after.parameters == 81'972'576);
   BOOST_TEST(krony[1].plan.stages[0].after.parameters == 96'128'304);
   BOOST_TEST(krony[2].plan.stages[0].after.parameters == 80'400'048);
+  BOOST_TEST(krony[3].plan.stages[1].after.parameters == 92'983'392);
   const auto kngpt2 = plans_of(experiments / "kngpt2" / "size.toml");
   BOOST_TEST(kngpt2[0].plan.stages[0].after.parameters == 85'676'990);
   BOOST_TEST(kngpt2[1].plan.stages[0].after.parameters == 83'907'530);
   BOOST_TEST(plans_of(experiments / "kngpt2" / "kngpt2.toml")[0].plan.stages[0].after.parameters == 85'676'990);
+  const Index of_a_token[] = {384, 232, 20};  // of 768
+  const auto trains = plans_of(experiments / "tensorgpt" / "tensorgpt.toml");
+  BOOST_TEST_REQUIRE(trains.size() == 6u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    BOOST_TEST(trains[i].plan.stages[0].layers[0].parameters_after == 50257 * of_a_token[i]);
+    BOOST_TEST(trains[i + 3].plan.stages[0].layers[0].parameters_after <= 50257 * of_a_token[i]);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(seven_billion_parameters_are_planned_from_a_config_alone) {
+  const fs::path experiments = source_dir / "experiments";
+  BOOST_TEST(!fs::exists(experiments / "llama2" / "model" / "model.safetensors"));
+  BOOST_TEST(plans_of(experiments / "llama2" / "llama2.toml")[0].plan.teacher.parameters == 6'738'415'616);
+  const auto pruned = plans_of(experiments / "sparsegpt" / "sparsegpt.toml");
+  BOOST_TEST_REQUIRE(pruned.size() == 10u);
+  for (const auto& run : pruned) {
+    BOOST_TEST_CONTEXT(run.label) {
+      BOOST_TEST(run.plan.stages[0].layers.size() == 7u * 32u);
+      BOOST_TEST(run.plan.stages[0].after.parameters == 6'738'415'616 - 32 * (4 * 4096 * 4096 + 3 * 4096 * Index{11008}) / 2);
+    }
+  }
+  const auto operators = plans_of(experiments / "compactifai" / "compactifai.toml");
+  BOOST_TEST_REQUIRE(operators.size() == 3u);
+  BOOST_TEST(operators[0].plan.stages[1].after.parameters == 2'094'027'776);
+  BOOST_TEST(operators[1].plan.stages[1].after.parameters == 2'515'308'768);
+  BOOST_TEST(operators[2].plan.stages[1].after.parameters == 2'209'366'016);
 }
 
 BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
@@ -97,17 +124,16 @@ BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
     config.num_blocks = 30, config.context = 1024;
     return config;
   }());
-  setenv("QUICKSTART_MODEL", (fs::temp_directory_path() / "kronlab-plan-model").c_str(), 1);
-  setenv("QUICKSTART_TEXT", "/nowhere", 1);
-  setenv("HEALING_MODEL", std::getenv("QUICKSTART_MODEL"), 1);
-  setenv("HEALING_TEXT", "/nowhere", 1);
-  setenv("SEARCH_MODEL", std::getenv("QUICKSTART_MODEL"), 1);
-  setenv("SEARCH_TEXT", "/nowhere", 1);
+  for (const std::string name : {"QUICKSTART", "HEALING", "SEARCH", "SENSITIVITY", "METHODS"}) {
+    setenv((name + "_MODEL").c_str(), (fs::temp_directory_path() / "kronlab-plan-model").c_str(), 1);
+    setenv((name + "_TEXT").c_str(), "/nowhere", 1);
+  }
   const auto files = experiments_below(source_dir / "experiments");
   for (const auto& file : files) {
     BOOST_TEST_CONTEXT(file) { BOOST_TEST(!plans_of(file).empty()); }
   }
-  BOOST_TEST(files.size() >= 7u);
+  BOOST_TEST(files.size() >= 13u);
+  BOOST_TEST(!files.contains(source_dir / "experiments" / "gpt2" / "base.toml"));
   fs::remove_all(fs::temp_directory_path() / "kronlab-plan-model");
 }
 
