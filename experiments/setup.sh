@@ -9,7 +9,7 @@ preset=${1:-release}
 packages=(g++ cmake ninja-build pkg-config ccache git ca-certificates
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev hdf5-tools libeigen3-dev libscalapack-openmpi-dev
   libopenblas-pthread-dev liblapacke-dev libdnnl-dev ocl-icd-opencl-dev opencl-c-headers
-  libtomlplusplus-dev libsqlite3-dev sqlite3 libboost-dev libboost-test-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
+  libtomlplusplus-dev libyaml-cpp-dev libsqlite3-dev sqlite3 libboost-dev libboost-test-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev
   libpcre2-dev gnuplot-nox libsqlitecpp-dev libsentencepiece-dev liblemon-dev librandom123-dev libxxhash-dev libssl-dev
   coinor-libcbc-dev
   python3 python3-pip unzip html2text)

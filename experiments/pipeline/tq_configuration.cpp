@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "framework/config/block_mapping.hpp"
+#include "framework/config/parse_yaml.hpp"
 #include "framework/config/strict_table.hpp"
 
 namespace kronlab::experiments {
@@ -221,7 +221,7 @@ path = {}
 }  // namespace
 
 std::string experiment_of_tq(std::string_view text, const std::string& file, const std::string& model) {
-  const Value whole = config::parse_block_mapping(text, file);
+  const Value whole = config::parse_yaml(text, file);
   const StrictTable root(whole);
   const auto entries = entries_of(root, whole);
   expect_factors_made(root.table("layers"), entries);

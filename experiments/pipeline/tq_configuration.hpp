@@ -27,7 +27,7 @@ namespace kronlab::experiments {
 /// `model` is put into the result as the path of the model. Source of the format: the released model's repository,
 /// config/config.yaml and how it is read there (Abronin et al., arXiv:2401.16367).
 ///
-/// @throws ConfigError with file, line and column on what parse_block_mapping refuses, an unknown key or layer, a value
+/// @throws ConfigError with file, line and column on what parse_yaml refuses, an unknown key or layer, a value
 /// out of range, a factor of an embedding that no step before has made, or permutations of inputs alone where the
 /// outputs are grouped too and the other way round, which no search here is bound to
 std::string experiment_of_tq(std::string_view text, const std::string& file, const std::string& model);
