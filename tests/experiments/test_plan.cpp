@@ -119,13 +119,13 @@ BOOST_AUTO_TEST_CASE(seven_billion_parameters_are_planned_from_a_config_alone) {
 }
 
 BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
-  kronlab::testing::write_tiny_model(fs::temp_directory_path() / "kronlab-plan-model", [] {
-    auto config = kronlab::testing::tiny_llama_config();
-    config.num_blocks = 30, config.context = 1024;
-    return config;
-  }());
+  const kronlab::testing::TemporaryFolder folder;
+  auto smollm2 = kronlab::testing::tiny_llama_config();
+  smollm2.vocab_size = 49152, smollm2.width = 576, smollm2.ffn_width = 1536, smollm2.num_blocks = 30, smollm2.context = 8192;
+  smollm2.num_heads = 9, smollm2.num_kv_heads = 3, smollm2.head_dim = 64;
+  write_file_atomically(folder / "config.json", smollm2.to_json());
   for (const std::string name : {"QUICKSTART", "HEALING", "SEARCH", "SENSITIVITY", "METHODS"}) {
-    setenv((name + "_MODEL").c_str(), (fs::temp_directory_path() / "kronlab-plan-model").c_str(), 1);
+    setenv((name + "_MODEL").c_str(), folder.path().c_str(), 1);
     setenv((name + "_TEXT").c_str(), "/nowhere", 1);
   }
   const auto files = experiments_below(source_dir / "experiments");
@@ -134,7 +134,6 @@ BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
   }
   BOOST_TEST(files.size() >= 13u);
   BOOST_TEST(!files.contains(source_dir / "experiments" / "gpt2" / "base.toml"));
-  fs::remove_all(fs::temp_directory_path() / "kronlab-plan-model");
 }
 
 BOOST_AUTO_TEST_CASE(a_file_that_another_includes_is_no_experiment_of_its_own) {

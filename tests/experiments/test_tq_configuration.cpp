@@ -148,6 +148,30 @@ BOOST_AUTO_TEST_CASE(a_cut_off_or_empty_file_is_refused) {
       contains(message_of([&] { experiment_of_tq("layers: 3\n", "f", "m"); }), "f:1:1: layers: expected a table"));
 }
 
+BOOST_AUTO_TEST_CASE(every_beginning_and_every_changed_character_gives_toml_or_a_configuration_error) {
+  const std::string whole = "layers:\n" + embedding("", 2, 0) + matrix("1.mlp.c_fc", {1, 16, 32, 2, 4}, 1) +
+                            matrix("1.attn", {1, 16, 32, 2, 1}, 2);
+  int num_taken = 0, num_refused = 0;
+  const auto import = [&](const std::string& text) {
+    try {
+      config::parse_toml(experiment_of_tq(text, "f", "m"), "t");
+      ++num_taken;
+    } catch (const ConfigError&) {
+      ++num_refused;
+    }
+  };
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    import(whole.substr(0, i));
+    for (const char c : std::string("\0\n\t :#'\"{-9\xff", 12)) {
+      std::string changed = whole;
+      changed[i] = c;
+      import(changed);
+    }
+  }
+  BOOST_TEST(num_taken > 0);
+  BOOST_TEST(num_refused > 10 * num_taken);
+}
+
 BOOST_AUTO_TEST_CASE(names_and_paths_cannot_leave_their_place_in_the_result) {
   const auto toml = experiment_of_tq("layers:\n" + embedding("", 2, 0), "a\"\n[x]\n.yaml", "m\"\nhead = 1");
   const auto table = config::parse_toml(toml, "t");
