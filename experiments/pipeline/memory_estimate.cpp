@@ -199,7 +199,13 @@ MemoryEstimate estimated_memory(const ExperimentSpec& spec, const CompressionPla
     const auto& layers = plan.stages[stage].layers;
     for (const auto& layer : layers) changed += layer.bytes_after - (has_teacher ? 0 : 4 * layer.parameters_before);
     if (!layers.empty()) own.decomposition = decomposition_bytes(plan.stages[stage], num_ranks) + held;
-    if (spec.stages[stage].sensitivity) own.sensitivity = sensitivity_bytes(spec, *spec.stages[stage].sensitivity, plan.config);
+    if (spec.stages[stage].sensitivity) {
+      own.sensitivity = sensitivity_bytes(spec, *spec.stages[stage].sensitivity, plan.config);
+      for (const auto& layer : layers) {  // the weights before the stage stay beside the factors
+        const Index kept = has_teacher || !layer.factor.empty() ? 0 : layer.parameters_before * (spec.precision == model::Precision::bf16 ? 6 : 4);
+        own.sensitivity += kept, own.decomposition += kept;
+      }
+    }
     if (!spec.stages[stage].distill) continue;
     own.training = training_bytes(spec, plan, stage, num_ranks);
     if (has_teacher) continue;  // else the values that learn take the place of those that were loaded
