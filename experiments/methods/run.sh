@@ -6,5 +6,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../healing/prepare.sh"
 export METHODS_MODEL=$model METHODS_TEXT=$text
 "$bin/kronlab" run "$here/methods.toml" "$@"
-"$bin/kronlab-report" table --experiment methods --all
-"$bin/kronlab-report" plot --experiment methods --out "$KRONLAB_STORE/methods.png"
+"$bin/kronlab" run "$here/embedding.toml" "$@"
+for experiment in methods methods-embedding; do
+  "$bin/kronlab-report" table --experiment "$experiment" --columns label size/stored_bytes divergence/kl divergence/top1_agreement eval/perplexity
+done
+"$bin/kronlab-report" plot --experiment methods --pareto stored_bytes --out "$KRONLAB_STORE/methods.png"
