@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "experiments/pipeline/cache_file.hpp"
 #include "experiments/pipeline/evaluation_text.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
@@ -34,23 +35,6 @@ Evaluation evaluation_from(const std::string& text) {
   e.seconds = j.at("seconds");
   for (const auto& window : j.at("windows")) e.windows.push_back({window.at(0), window.at(1)});
   return e;
-}
-
-/// What root finds in the cache; empty: nothing, or something that cannot be read, which is then done again.
-std::string found_in_cache(const comm::Communicator& communicator, const std::filesystem::path& path) {
-  std::string text;
-  if (communicator.is_root()) {
-    try {
-      if (std::filesystem::exists(path)) {
-        text = read_text_file(path.string());
-        evaluation_from(text);
-      }
-    } catch (const std::exception& error) {
-      log_warning(fmt::format("cache '{}' is not used: {}", path.string(), error.what()));
-      text.clear();
-    }
-  }
-  return communicator.broadcast(std::move(text));
 }
 
 }  // namespace
@@ -130,18 +114,15 @@ Evaluation cached_evaluation(const comm::Communicator& communicator, const std::
       sha256(fmt::format("evaluation 2\n{}\n{}\n{}\n{}\n{}\n", model_key, text.data_hash, text.spec.protocol.name(),
                          text.spec.max_windows, model::to_string(precision)));
   const auto path = std::filesystem::path(store_path) / "cache" / "evaluations" / (key + ".json");
-  if (const std::string found = found_in_cache(communicator, path); !found.empty()) {
+  const auto is_readable = [](const std::string& found) { evaluation_from(found); };
+  if (const std::string found = communicator.broadcast(communicator.is_root() ? read_cached(path, is_readable) : ""); !found.empty()) {
     log_info(fmt::format("{}: known from an earlier run", what));
     return evaluation_from(found);
   }
   const auto result =
       eval::evaluate(communicator, model, text.text, text.spec.protocol, text.spec.max_windows, precision, what);
   comm::coordinate(communicator, [&] {
-    if (!communicator.is_root()) return;
-    std::error_code error;
-    std::filesystem::create_directories(path.parent_path(), error);
-    if (error) throw StorageError(fmt::format("cannot create '{}': {}", path.parent_path().string(), error.message()));
-    write_file_atomically(path.string(), to_json(result));
+    if (communicator.is_root()) write_cached(path, to_json(result));
   });
   return result;
 }

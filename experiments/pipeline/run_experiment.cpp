@@ -241,14 +241,12 @@ class Job {
   /// What each of the stage's layers, or blocks, costs alone.
   void measure_sensitivity(std::size_t stage, const model::Transformer& before, const model::Transformer& student, Measured& measured) const {
     const auto& spec = *spec_.stages[stage].sensitivity;
-    const auto before_it = std::ranges::count_if(spec_.stages.begin(), spec_.stages.begin() + static_cast<std::ptrdiff_t>(stage), [](const StageSpec& s) { return s.sensitivity.has_value(); });
-    const auto& text = hashes_.sensitivity[static_cast<std::size_t>(before_it)];
     const auto units = sensitivity_units(spec, plan_.stages[stage].layers, plan_.config.num_blocks);
     const std::string reference = stage == 0 ? dense_key(spec_, hashes_) : fmt::format("{} stage {}", cell_, stage);
     const SensitivityInput input{spec,           units,
                                  before,         student,
                                  sensitivity_ids_[stage], spec_.precision,
-                                 reference + "\n" + text, std::filesystem::path(options_.store_path) / "cache" / "sensitivity",
+                                 reference + "\n" + hashes_.sensitivity[stage], std::filesystem::path(options_.store_path) / "cache" / "sensitivity",
                                  plan_.stages[stage].name};
     const auto found = measure_sensitivities(communicator_, input);
     log_info(fmt::format("{}: {}", input.what, in_words(found)));

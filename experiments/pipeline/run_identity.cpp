@@ -22,7 +22,7 @@ InputHashes input_hashes(const ExperimentSpec& spec, const std::string& model_ha
   }
   for (const auto& evaluation : spec.evaluations) hashes.evaluation.push_back(hash_of(evaluation.path));
   for (const auto& stage : spec.stages) {
-    if (stage.sensitivity) hashes.sensitivity.push_back(hash_of(stage.sensitivity->text.paths.front()));
+    hashes.sensitivity.push_back(stage.sensitivity ? hash_of(stage.sensitivity->text.paths.front()) : "");
   }
   return hashes;
 }
@@ -34,7 +34,7 @@ std::string cell_of(const ExperimentSpec& spec, const InputHashes& hashes) {
   for (const auto& hash : hashes.distillation) identity += fmt::format("distillation {}\n", hash);
   if (!hashes.student_config.empty()) identity += fmt::format("student {}\n", hashes.student_config);
   for (const auto& hash : hashes.evaluation) identity += fmt::format("evaluation {}\n", hash);
-  for (const auto& hash : hashes.sensitivity) identity += fmt::format("sensitivity {}\n", hash);
+  for (const auto& hash : hashes.sensitivity) identity += hash.empty() ? "" : fmt::format("sensitivity {}\n", hash);
   return sha256(identity);
 }
 

@@ -17,7 +17,7 @@ struct InputHashes {
   std::vector<std::string> calibration;
   std::vector<std::string> distillation;
   std::vector<std::string> evaluation;
-  std::vector<std::string> sensitivity;  ///< of the stages that have one
+  std::vector<std::string> sensitivity;  ///< by stage; empty where it has none
 };
 
 /// Hashes of the files that a configuration names; `hash_of` gives the SHA-256 of one, `model_hash` is ModelFiles::hash().

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "experiments/pipeline/cache_file.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/base/stop_request.hpp"
@@ -60,24 +61,9 @@ class SensitivityCache {
 
   /// Of a unit; empty: not there, or of no use.
   std::string find(const SensitivityUnit& unit) const {
-    const auto path = path_of(unit);
-    try {
-      if (!std::filesystem::exists(path)) return "";
-      std::string text = read_text_file(path.string());
-      deviation_from(text);
-      return text;
-    } catch (const std::exception& error) {
-      log_warning(fmt::format("cache '{}' is not used: {}", path.string(), error.what()));
-      return "";
-    }
+    return read_cached(path_of(unit), [](const std::string& text) { deviation_from(text); });
   }
-  void keep(const SensitivityUnit& unit, const std::string& text) const {
-    const auto path = path_of(unit);
-    std::error_code error;
-    std::filesystem::create_directories(path.parent_path(), error);
-    if (error) throw StorageError(fmt::format("cannot create '{}': {}", path.parent_path().string(), error.message()));
-    write_file_atomically(path.string(), text);
-  }
+  void keep(const SensitivityUnit& unit, const std::string& text) const { write_cached(path_of(unit), text); }
 
  private:
   std::filesystem::path path_of(const SensitivityUnit& unit) const {

@@ -7,22 +7,19 @@
 #include "decompositions/permutation/pruning_objective.hpp"
 #include "decompositions/registry.hpp"
 #include "framework/config/value.hpp"
+#include "tests/decompositions/column_objective.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/random_matrix.hpp"
 
 using namespace kronlab;
 using namespace kronlab::decompositions;
+using kronlab::testing::grouping_of;
 using kronlab::testing::random_matrix;
+using kronlab::testing::search_of;
 
 namespace {
 
 constexpr float float_eps = std::numeric_limits<float>::epsilon();
-
-Grouping grouping_of(const PruningObjective& objective, std::vector<Index> columns) {
-  auto grouping = identity_grouping(objective);
-  grouping.columns = std::move(columns);
-  return grouping;
-}
 
 /// The best over all orders of at most 8 columns.
 double best_of_all(const PruningObjective& objective) {
@@ -32,11 +29,6 @@ double best_of_all(const PruningObjective& objective) {
   do best = std::max(best, objective.value(grouping_of(objective, order)));
   while (std::ranges::next_permutation(order).found);
   return best;
-}
-
-ConfiguredSearch search_of(std::string toml) {
-  std::ranges::replace(toml, ';', '\n');
-  return search_from(config::StrictTable(config::parse_toml(toml, "f.toml")));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "decompositions/permutation/rounding_objective.hpp"
 #include "decompositions/permutation/shared_axis_objective.hpp"
 #include "decompositions/registry.hpp"
+#include "tests/decompositions/column_objective.hpp"
 #include "tests/decompositions/configured.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/random_matrix.hpp"
@@ -14,8 +15,10 @@
 using namespace kronlab;
 using namespace kronlab::decompositions;
 using kronlab::testing::configured;
+using kronlab::testing::grouping_of;
 using kronlab::testing::message_of;
 using kronlab::testing::random_matrix;
+using kronlab::testing::search_of;
 
 namespace {
 
@@ -24,12 +27,6 @@ const std::vector<QuantisationGrid> grids{{.bits = 2, .group = 4},
                                           {.bits = 4, .group = 4, .symmetric = true},
                                           {.bits = 3, .group = 2},
                                           {.bits = 2, .group = 2, .symmetric = true}};
-
-Grouping grouping_of(const PermutationObjective& objective, std::vector<Index> columns) {
-  auto grouping = identity_grouping(objective);
-  grouping.columns = std::move(columns);
-  return grouping;
-}
 
 /// Some columns far larger than the others, scattered, and some with one sign only.
 Matrix<double> uneven_weight(Index rows, Index cols, RandomStream random) {
@@ -41,11 +38,6 @@ Matrix<double> uneven_weight(Index rows, Index cols, RandomStream random) {
     }
   }
   return w;
-}
-
-ConfiguredSearch search_of(std::string toml) {
-  std::ranges::replace(toml, ';', '\n');
-  return search_from(config::StrictTable(config::parse_toml(toml, "f.toml")));
 }
 
 }  // namespace
