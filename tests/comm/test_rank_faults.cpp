@@ -2,14 +2,14 @@
 #include <boost/test/unit_test.hpp>
 #include <chrono>
 
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 
+using kronlab::testing::contains;
 using kronlab::testing::program_path;
 using kronlab::testing::run_program;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 const std::string three_ranks = "mpirun --oversubscribe --bind-to none -n 3 " + program_path("tests/faulty_program") + " ";
 

@@ -5,18 +5,18 @@
 #include "experiments/pipeline/known_cells.hpp"
 #include "framework/base/hash.hpp"
 #include "framework/storage/run_index.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/test_data.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
+using kronlab::testing::contains;
 using kronlab::testing::program_path;
 using kronlab::testing::run_program;
 using nlohmann::json;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 struct Files {
   kronlab::testing::TemporaryFolder folder;

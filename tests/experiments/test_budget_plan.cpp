@@ -2,16 +2,16 @@
 #include <limits>
 
 #include "experiments/pipeline/budget_plan.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/message_of.hpp"
 
 using namespace kronlab;
 using namespace kronlab::experiments;
 using config::Value;
+using kronlab::testing::contains;
 using kronlab::testing::message_of;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Value parsed(const std::string& toml) { return config::parse_toml(toml, "f.toml"); }
 

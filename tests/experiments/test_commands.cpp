@@ -6,12 +6,14 @@
 #include "framework/storage/claim.hpp"
 #include "framework/storage/run_index.hpp"
 #include "tests/experiments/run_fixture.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_file_system.hpp"
 
 using namespace kronlab;
 using namespace kronlab::experiments;
 using kronlab::testing::ProgramOutput;
+using kronlab::testing::contains;
 using kronlab::testing::run_program;
 using nlohmann::json;
 
@@ -20,8 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kronlab_program = kronlab::testing::program_path("bin/kronlab");
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A tiny model, a text and a sweep over two seeds.
 struct Files {

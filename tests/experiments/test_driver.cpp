@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/experiments/run_fixture.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/small_file_system.hpp"
 #include "tests/support/tiny_model.hpp"
@@ -9,6 +10,7 @@
 using namespace kronlab;
 using kronlab::testing::program_path;
 using kronlab::testing::ProgramOutput;
+using kronlab::testing::contains;
 using kronlab::testing::run_program;
 
 namespace {
@@ -40,8 +42,6 @@ struct Fixture {
     return run_program(kronlab_program + " eval " + model + " --text " + text + " " + options);
   }
 };
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Exit code 2, a message with these words, nothing on standard output.
 void check_refused(const ProgramOutput& output, const std::string& words) {

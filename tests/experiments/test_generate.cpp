@@ -5,12 +5,14 @@
 #include "framework/model/generator.hpp"
 #include "framework/model/utf8.hpp"
 #include "framework/storage/run_reader.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
 using kronlab::testing::program_path;
 using kronlab::testing::ProgramOutput;
+using kronlab::testing::contains;
 using kronlab::testing::run_program;
 
 namespace {
@@ -18,8 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string generate_command = program_path("bin/kronlab") + " generate ";
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A tiny model, texts and a store in a folder.
 struct Fixture {

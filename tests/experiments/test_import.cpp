@@ -2,17 +2,17 @@
 #include <boost/test/unit_test.hpp>
 
 #include "experiments/pipeline/tq_configuration.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
 using namespace kronlab::experiments;
+using kronlab::testing::contains;
 using kronlab::testing::program_path;
 using kronlab::testing::run_program;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// An MLP matrix of 32 inputs, in 16 groups.
 std::string mlp(Index inputs_of_a_group) {

@@ -3,18 +3,18 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/pipeline/machine_rates.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
 using namespace kronlab::experiments;
+using kronlab::testing::contains;
 using kronlab::testing::program_path;
 using kronlab::testing::run_program;
 using nlohmann::json;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 struct Files {
   kronlab::testing::TemporaryFolder folder;

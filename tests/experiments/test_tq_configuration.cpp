@@ -3,16 +3,16 @@
 #include "experiments/pipeline/compression_plan.hpp"
 #include "experiments/pipeline/tq_configuration.hpp"
 #include "framework/config/value.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/tiny_model.hpp"
 
 using namespace kronlab;
 using namespace kronlab::experiments;
+using kronlab::testing::contains;
 using kronlab::testing::message_of;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 struct Shape {
   Index r, m1, n1, m2, n2;

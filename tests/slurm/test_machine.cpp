@@ -3,11 +3,13 @@
 #include "framework/config/read_toml_file.hpp"
 #include "slurm/machine.hpp"
 #include "slurm/slurm_units.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/message_of.hpp"
 #include "tests/support/test_data.hpp"
 
 using namespace kronlab;
 using namespace kronlab::slurm;
+using kronlab::testing::contains;
 using kronlab::testing::message_of;
 
 namespace {
@@ -27,8 +29,6 @@ Machine with(const std::string& lines) {
 std::string refusal(const std::string& lines) {
   return message_of([&] { with(lines); });
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 

@@ -1,15 +1,15 @@
 #include <boost/test/unit_test.hpp>
 
 #include "slurm/partition.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/message_of.hpp"
 
 using namespace kronlab;
 using namespace kronlab::slurm;
+using kronlab::testing::contains;
 using kronlab::testing::message_of;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 const std::string sinfo = "main*|64|256000+|1-00:00:00|20\nmain*|32|512000|1-00:00:00|4\nlong|64|256000|infinite|8\nempty|0|0|10:00|0\n";
 

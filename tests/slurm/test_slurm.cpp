@@ -7,19 +7,19 @@
 #include "framework/base/progress.hpp"
 #include "framework/storage/run_index.hpp"
 #include "tests/experiments/run_fixture.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/program.hpp"
 
 using namespace kronlab;
 using kronlab::experiments::numbers_of;
 using kronlab::testing::ProgramOutput;
+using kronlab::testing::contains;
 using kronlab::testing::run_program;
 using nlohmann::json;
 
 namespace {
 
 namespace fs = std::filesystem;
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::string source(const std::string& relative) {
   const char* root = std::getenv("KRONLAB_SOURCE_DIR");

@@ -6,14 +6,14 @@
 #include "slurm/job_script.hpp"
 #include "slurm/submission.hpp"
 #include "slurm/submit.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/message_of.hpp"
 
 using namespace kronlab;
 using namespace kronlab::slurm;
+using kronlab::testing::contains;
 
 namespace {
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 PlannedRun planned(const std::string& cell, Index memory_bytes, double estimated_seconds, std::optional<double> mean_seconds = std::nullopt) {
   return {.experiment = "e",
