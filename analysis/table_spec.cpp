@@ -28,10 +28,18 @@ void expect_showable(const ColumnSpec& column) {
                                 column.position.text(), show, did_you_mean(show, named_columns), fmt::join(named_columns, ", ")));
 }
 
+/// An empty text is one too: a setting that says nothing.
+std::optional<std::string> setting_of(const StrictTable& table) {
+  return table.has("setting") ? std::optional(table.text("setting")) : std::nullopt;
+}
+
 ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
   ColumnSpec column;
   column.position = written.position;
   column.show = table.text("show");
+  column.method = table.text("method", "");
+  column.model = table.text("model", "");
+  column.setting = setting_of(table);
   column.dataset = table.text("dataset", "");
   column.protocol = table.text("protocol", "");
   column.text = table.text("text", "");
@@ -39,11 +47,16 @@ ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
   if (table.has("better")) column.better = choice_of(table, "better", {"none", "lower", "higher"}, Better::none);
   column.digits = table.find_integer("digits", {.least = 1, .most = 17});
   expect_showable(column);
+  const bool is_published = column.show.starts_with("published.");
+  if (!is_published && (!column.method.empty() || !column.model.empty() || column.setting)) {
+    throw ConfigError(fmt::format("{}: column '{}': method, model and setting are of published.METRIC", column.position.text(), column.show));
+  }
   return column;
 }
 
 PublishedRow published_from(const StrictTable& table, const config::Value& written) {
-  return {table.text("method"), table.text("model", ""), table.text("setting", ""), table.text("label", ""), written.position};
+  const std::string method = table.text("method", "");
+  return {method, table.text("model", ""), setting_of(table), table.text("label", method), written.position};
 }
 
 /// The n-th table of an array, for its position.
@@ -62,9 +75,10 @@ TableSpec read_table_spec(const std::string& file) {
   spec.experiment = runs.text("experiment", "");
   spec.state = runs.text("state", "");
   spec.where = runs.text("where", "");
-  spec.rows = choice_of(table, "rows", {"configuration", "run", "measurement"}, spec.rows);
+  spec.rows = choice_of(table, "rows", rows_words, spec.rows);
   spec.spread = choice_of(table, "spread", {"deviation", "interval"}, spec.spread);
   spec.sort = table.text("sort", "");
+  if (table.has("notes")) spec.notes = table.texts("notes");
   const auto columns = table.tables("column");
   for (std::size_t n = 0; n < columns.size(); ++n) spec.columns.push_back(column_from(columns[n], entry_of(root, "column", n)));
   const auto published = table.tables("published");
