@@ -19,13 +19,16 @@ namespace {
 namespace fs = std::filesystem;
 using storage::ArrayFile;
 
-/// The model's name, and what the student differs in from the start: two dense rows of a table are told apart by it.
+/// The model's name; with a head of its own it is another dense model.
 std::string name_of_model(const ExperimentSpec& spec) {
-  std::string name = fs::path(spec.model.path).stem().string();
-  if (spec.student.init == StudentSpec::Init::random) return name + ", random weights";
-  if (!spec.student.blocks.empty()) name += fmt::format(", {} blocks", spec.student.blocks.size());
-  if (spec.model.head == ModelSpec::Head::untied) name += ", untied head";
-  return name;
+  const std::string name = fs::path(spec.model.path).stem().string();
+  return spec.model.head == ModelSpec::Head::untied ? name + ", untied head" : name;
+}
+
+/// What a student that is not the dense model starts from; empty: it is.
+std::string start_of_student(const ExperimentSpec& spec) {
+  if (spec.student.init == StudentSpec::Init::random) return "random weights";
+  return spec.student.blocks.empty() ? "" : fmt::format("{} blocks of the model", spec.student.blocks.size());
 }
 
 storage::RunDescription description_of(const comm::Communicator& communicator, const RunOptions& options,
@@ -42,6 +45,7 @@ storage::RunDescription description_of(const comm::Communicator& communicator, c
   description.provenance = run_provenance(communicator, options.command_line, options.threads);
   description.provenance.emplace_back("model/hash", model_hash);
   description.provenance.emplace_back("seed", std::to_string(spec.seed));
+  if (const auto start = start_of_student(spec); !start.empty()) description.provenance.emplace_back(storage::student_start, start);
   return description;
 }
 

@@ -93,8 +93,10 @@ bool is_same(const ResultRow& a, const ResultRow& b, const std::vector<Measure>&
   return true;
 }
 
-/// Adds a row for the dense model of `run`, unless one with these numbers is there.
+/// Adds a row for the dense model of `run`, unless one with these numbers is there, or what was measured before the first stage is
+/// no dense model but a student that is yet to be trained.
 void add_dense(std::vector<ResultRow>& rows, const Loaded& run, const std::vector<Measure>& measures) {
+  if (std::ranges::any_of(run.description.provenance, [](const auto& entry) { return entry.first == student_start; })) return;
   ResultRow row = row_of(run, measures, dense_stage, dense_stage);
   const bool is_measured = std::ranges::any_of(row.measured, [](const auto& value) { return value.has_value(); });
   if (!is_measured) return;

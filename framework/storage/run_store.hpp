@@ -19,6 +19,9 @@ using NamedTexts = std::vector<std::pair<std::string, std::string>>;
 /// The schema that this program writes; it reads this one and older ones (`PRAGMA user_version`).
 inline constexpr int run_schema_version = 3;
 
+/// In the provenance: what a student that is not the dense model starts from, such as "15 blocks of the model".
+inline constexpr const char* student_start = "student/start";
+
 /// What a run is, known before its first step.
 struct RunDescription {
   std::string name;         ///< of the experiment; part of the folder's name

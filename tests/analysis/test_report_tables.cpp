@@ -105,6 +105,19 @@ BOOST_AUTO_TEST_CASE(a_table_shows_every_measurement_of_a_run_when_asked_and_lon
   BOOST_TEST(store.report("table --format csv").has(std::string(100, 'x')));
 }
 
+BOOST_AUTO_TEST_CASE(a_student_that_is_yet_to_be_trained_is_no_dense_model) {
+  const TableStore store;
+  finished_run(store.path, sample_description("whole"), 40.0, short_protocol);
+  BOOST_TEST(store.report("table").has("dense tiny"));
+  const TableStore cut;
+  auto description = sample_description("cut");
+  description.provenance.emplace_back(storage::student_start, "2 blocks of the model");
+  finished_run(cut.path, description, 40.0, short_protocol);
+  const Output text = cut.report("table");
+  BOOST_TEST(text.has("cut"));
+  BOOST_TEST(!text.has("dense tiny"));
+}
+
 BOOST_AUTO_TEST_CASE(speed_is_shown_beside_the_dense_models_and_a_smaller_and_slower_model_is_called_so) {
   const TableStore store;
   const std::string id = finished_run(store.path, labelled("slow", "1"), 40.0);
