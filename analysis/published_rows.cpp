@@ -4,6 +4,7 @@
 #include <set>
 #include <tuple>
 
+#include "analysis/derived_columns.hpp"
 #include "framework/base/error.hpp"
 #include "framework/base/nearest.hpp"
 
@@ -77,6 +78,27 @@ void settle_column(ResultTable& table, std::size_t c) {
   if (!first) throw ConfigError(fmt::format("{}: column '{}': no published row has it", column.spec.position.text(), column.header));
 }
 
+Row empty_row(const ResultTable& table, const std::string& label) {
+  Row row;
+  row.label = label;
+  row.is_published = true;
+  row.cells.resize(table.columns.size());
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    if (table.columns[c].spec.show == "label") row.cells[c].text = label;
+  }
+  return row;
+}
+
+Row& row_beside(ResultTable& table, const PublishedRow& wanted) {
+  std::vector<std::string> labels;
+  for (auto& row : table.rows) {
+    if (row.label == wanted.beside) return row;
+    labels.push_back(row.label);
+  }
+  throw ConfigError(fmt::format("{}: published '{}' beside '{}', which is no row{}; there are: {}", wanted.position.text(), wanted.label, wanted.beside,
+                                did_you_mean(wanted.beside, labels), fmt::join(labels, ", ")));
+}
+
 }  // namespace
 
 void expect_only_published(const TableSpec& spec) {
@@ -84,7 +106,7 @@ void expect_only_published(const TableSpec& spec) {
     throw ConfigError("rows = \"published\": expected a [[column]] and a [[published]] row at least");
   }
   for (const auto& column : spec.columns) {
-    if (column.show == "label" || shows_published(column)) continue;
+    if (column.show == "label" || shows_published(column) || is_derived(column)) continue;
     throw ConfigError(fmt::format("{}: column '{}' is of runs, and rows = \"published\" has none; expected label or published.METRIC",
                                   column.position.text(), column.show));
   }
@@ -95,20 +117,19 @@ void add_published(ResultTable& table, const std::vector<PublishedRow>& rows) {
   for (const auto& column : table.columns) expect_method(column.spec.method, column.spec.position);
   for (const auto& wanted : rows) {
     expect_method(wanted.method, wanted.position);
-    Row row;
-    row.label = wanted.label;
-    row.is_published = true;
-    for (const auto& column : table.columns) {
-      Cell& cell = row.cells.emplace_back();
-      if (column.spec.show == "label") cell.text = row.label;
-      if (!shows_published(column.spec)) continue;
-      cell.published = published_of(column, wanted);
+    Row own;
+    if (wanted.beside.empty()) own = empty_row(table, wanted.label);
+    Row& row = wanted.beside.empty() ? own : row_beside(table, wanted);
+    for (std::size_t c = 0; c < table.columns.size(); ++c) {
+      Cell& cell = row.cells[c];
+      if (!shows_published(table.columns[c].spec)) continue;
+      cell.published = published_of(table.columns[c], wanted);
       if (cell.published) cell.value = cell.published->value;
     }
     if (std::ranges::none_of(row.cells, [](const Cell& cell) { return cell.published.has_value(); })) {
       throw ConfigError(fmt::format("{}: the published row '{}' has a number in no column", wanted.position.text(), wanted.label));
     }
-    table.rows.push_back(std::move(row));
+    if (wanted.beside.empty()) table.rows.push_back(std::move(own));
   }
   for (std::size_t c = 0; c < table.columns.size(); ++c) {
     if (shows_published(table.columns[c].spec)) settle_column(table, c);

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "analysis/derived_columns.hpp"
 #include "analysis/paired_marks.hpp"
 #include "analysis/published_rows.hpp"
 #include "analysis/table_columns.hpp"
@@ -140,7 +141,7 @@ Row row_of(const Group& group, const std::vector<Column>& columns, const storage
   for (const auto* run : group) row.runs.push_back(run->run);
   for (const auto& column : columns) {
     Cell& cell = row.cells.emplace_back();
-    if (column.spec.show.starts_with("published.")) continue;
+    if (column.spec.show.starts_with("published.") || is_derived(column.spec)) continue;
     if (column.unit.empty()) {
       cell.text = text_of(column.spec, group);
     } else if (column.spec.show == "runs") {
@@ -208,6 +209,7 @@ ResultTable result_table(const TableSpec& spec, const std::vector<storage::RunRe
   mark_best(table, results, measured);
   add_slowdowns(table, runs);
   add_published(table, spec.published);
+  add_derived(table);
   table.notes.insert(table.notes.end(), spec.notes.begin(), spec.notes.end());
   sort_rows(table, spec.sort);
   return table;

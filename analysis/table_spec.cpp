@@ -22,7 +22,7 @@ Enum choice_of(const StrictTable& table, const std::string& key, const std::vect
 void expect_showable(const ColumnSpec& column) {
   const std::string& show = column.show;
   const bool is_known = show.find('/') != std::string::npos || show.starts_with("varied.") || show.starts_with("published.") ||
-                        std::ranges::find(named_columns, show) != named_columns.end();
+                        std::ranges::find(named_columns, show) != named_columns.end() || std::ranges::find(derived_columns, show) != derived_columns.end();
   if (is_known) return;
   throw ConfigError(fmt::format("{}: unknown column '{}'{}; known: {}, varied.PATH, published.METRIC, and metrics such as eval/perplexity",
                                 column.position.text(), show, did_you_mean(show, named_columns), fmt::join(named_columns, ", ")));
@@ -47,6 +47,11 @@ ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
   if (table.has("better")) column.better = choice_of(table, "better", {"none", "lower", "higher"}, Better::none);
   column.digits = table.find_integer("digits", {.least = 1, .most = 17});
   expect_showable(column);
+  if (table.has("of")) column.of = table.texts("of");
+  const std::size_t num_of = column.show == "ratio-to-dense" ? 1 : column.show == "difference" ? 2 : 0;
+  if (column.of.size() != num_of) {
+    throw ConfigError(fmt::format("{}: column '{}': of {} header(s), expected {}", column.position.text(), column.show, column.of.size(), num_of));
+  }
   const bool is_published = column.show.starts_with("published.");
   if (!is_published && (!column.method.empty() || !column.model.empty() || column.setting)) {
     throw ConfigError(fmt::format("{}: column '{}': method, model and setting are of published.METRIC", column.position.text(), column.show));
@@ -56,7 +61,7 @@ ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
 
 PublishedRow published_from(const StrictTable& table, const config::Value& written) {
   const std::string method = table.text("method", "");
-  return {method, table.text("model", ""), setting_of(table), table.text("label", method), written.position};
+  return {method, table.text("model", ""), setting_of(table), table.text("label", method), table.text("beside", ""), written.position};
 }
 
 /// The n-th table of an array, for its position.
