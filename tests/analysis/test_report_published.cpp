@@ -1,18 +1,33 @@
-// Tables of published numbers alone: where rows and columns meet, what is refused.
+// Tables of published numbers alone: where rows and columns meet, what is refused, and those of experiments/published.
 #include <algorithm>
 #include <boost/test/unit_test.hpp>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "analysis/published.hpp"
 #include "framework/base/hash.hpp"
 #include "tests/analysis/report_fixture.hpp"
 
 using namespace kronlab;
+using namespace kronlab::analysis;
 using namespace kronlab::testing;
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
+
+const fs::path folder = fs::path(std::getenv("KRONLAB_SOURCE_DIR")) / "experiments" / "published";
+
+std::vector<fs::path> specs() {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder / "tables")) {
+    if (entry.path().extension() == ".toml") found.push_back(entry.path());
+  }
+  std::ranges::sort(found);
+  return found;
+}
 
 /// Its store does not exist.
 struct NoRuns : Store {
@@ -42,6 +57,15 @@ Json number(const Json& table, const std::string& label, const std::string& head
   }
   BOOST_FAIL("no row " << label);
   return {};
+}
+
+/// What tells a published value from all others.
+using Identity = std::vector<std::string>;
+
+Identity identity_of(const Json& published) {
+  Identity identity;
+  for (const char* key : {"method", "model", "setting", "metric", "dataset", "protocol", "source"}) identity.push_back(published.at(key));
+  return identity;
 }
 
 const std::string label = "[[column]]\nshow = \"label\"\n", kn = "[[published]]\nmethod = \"KnGPT-2\"\n";
@@ -124,6 +148,79 @@ BOOST_AUTO_TEST_CASE(a_marked_table_of_published_numbers_is_checked_without_a_st
   // Without runs a table of anything else says nothing.
   write_file_atomically(file, "<!-- kronlab-table {\"format\":\"markdown\",\"runs\":[]} -->\n<!-- kronlab-table end -->\n");
   BOOST_TEST(none.report("check-tables " + file).has("no runs"));
+}
+
+BOOST_AUTO_TEST_CASE(every_published_value_stands_in_a_table_with_its_source) {
+  const NoRuns none;
+  std::map<Identity, std::set<double>> shown;
+  BOOST_TEST_REQUIRE(!specs().empty());
+  for (const auto& spec : specs()) {
+    BOOST_TEST_CONTEXT(spec.filename().string()) {
+      const Json table = none.table(spec.string());
+      BOOST_TEST(!table["title"].get<std::string>().empty());
+      std::set<std::string> labels;
+      for (const auto& row : table["rows"]) {
+        int num_numbers = 0;
+        for (const auto& cell : row["cells"]) {
+          if (!cell.contains("published")) continue;
+          ++num_numbers;
+          shown[identity_of(cell["published"])].insert(cell["value"].get<double>());
+        }
+        BOOST_TEST(num_numbers > 0, row["label"] << " is empty");
+        BOOST_TEST(labels.insert(row["label"]).second, row["label"] << " stands there twice");
+      }
+    }
+  }
+  for (const auto& value : published_values()) {
+    const Identity identity = {value.method, value.model, value.setting, value.metric, value.dataset, value.protocol, value.source};
+    BOOST_TEST(shown[identity].contains(value.value), "in no table: " << fmt::format("{}", fmt::join(identity, ", ")));
+  }
+}
+
+BOOST_AUTO_TEST_CASE(disputed_points_are_both_shown_and_never_share_a_column_where_protocols_differ) {
+  const NoRuns none;
+  const Json table = none.table((folder / "tables" / "disputed.toml").string());
+  BOOST_TEST(number(table, "TQCompressed, paper", "printed, head left out") == 81e6);
+  BOOST_TEST(number(table, "TQCompressed, released", "counted, head left out") == 81336388);
+  BOOST_TEST(number(table, "TQCompressed, released", "counted, head included") == 119933764);
+  BOOST_TEST(number(table, "TQCompressed, paper", "WikiText-103") == 40.28);
+  BOOST_TEST(number(table, "TQCompressed, released", "WikiText-103").is_null());
+  BOOST_TEST(number(table, "TQCompressed, released", "WikiText-103, checkpoint") == 40.61127471923828);
+  BOOST_TEST(number(table, "KronyPT-96M, 1 epoch, Table VIII", "WikiText-103") == 47.42);
+  BOOST_TEST(number(table, "KronyPT-96M, 1 epoch, Table VIII", "WikiText-2") == 56.69);
+  BOOST_TEST(number(table, "KronyPT-96M, 1 epoch, Table IX", "WikiText-103") == 57.46);
+  BOOST_TEST(number(table, "KronyPT-96M, 1 epoch, Table IX", "WikiText-2") == 47.42);
+  BOOST_TEST(number(table, "KnGPT-2", "WikiText-103") == 40.97);
+  BOOST_TEST(number(table, "KnGPT-2", "WikiText-103, fine-tuned") == 20.5);
+  const Output text = none.report("table " + (folder / "tables" / "disputed_tuned.toml").string());
+  BOOST_TEST(text.has("18.8[2]u"));
+  BOOST_TEST(text.has("] not known, attributed to arXiv:2110.08152 (unverified): "));
+  BOOST_TEST(text.has("u: unverified, no source found, not to be cited"));
+}
+
+BOOST_AUTO_TEST_CASE(the_script_prints_every_table_and_writes_a_file_for_each) {
+  const NoRuns none;
+  const std::string out = none.folder / "tables", script = "bash " + (folder / "published.sh").string();
+  const auto run = [&](const std::string& arguments) { return std::system((script + arguments + " >" + (none.folder / "text") + " 2>&1").c_str()); };
+  BOOST_TEST(run(" --out " + out) == 0, read_bytes(none.folder / "text"));
+  const std::string text = read_bytes(none.folder / "text");
+  for (const auto& spec : specs()) {
+    const std::string toml = read_bytes(spec.string()), begin = "title = \"";
+    BOOST_TEST_REQUIRE(toml.starts_with(begin), spec);
+    const std::string title = toml.substr(begin.size(), toml.find("\"\n") - begin.size());
+    BOOST_TEST(text.find(title + "\n\n") != std::string::npos, spec);
+    BOOST_TEST(read_bytes(out + "/" + spec.stem().string() + ".md").starts_with("**" + title + "**\n"), spec);
+  }
+  BOOST_TEST(run(" --in x") != 0);
+}
+
+BOOST_AUTO_TEST_CASE(the_readme_of_the_tables_holds_all_of_them_as_they_are) {
+  const NoRuns none;
+  const fs::path readme = folder / "tables" / "README.md";
+  const Output output = none.report("check-tables " + readme.string());
+  BOOST_TEST(output.exit_code == 0, output.out + output.err);
+  const std::string text = read_bytes(readme.string());
+  for (const auto& spec : specs()) BOOST_TEST(text.find("\"spec\":\"" + spec.filename().string() + "\"") != std::string::npos, spec);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
