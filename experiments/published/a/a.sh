@@ -41,7 +41,7 @@ plan compactifai "CompactifAI: MPO by sensitivity" '[0]' "$@"
 echo "== two-sided SVD by sensitivity: a profile, a plan, its runs" >&2
 plan plan "two-sided SVD by sensitivity" '[0, 1]' "$@"
 
-for table in rows permutation objective steps losses head; do
+for table in rows permutation objective losses head against_published; do
   echo
   "$bin/kronlab-report" table "$here/tables/$table.toml"
 done
