@@ -10,7 +10,6 @@
 namespace kronlab::analysis {
 namespace {
 
-const std::vector<std::string> rows_words = {"configuration", "run", "measurement"};
 const std::vector<std::string> spread_words = {"deviation", "interval"};
 
 template <class Enum>
@@ -30,6 +29,10 @@ TableSpec spec_of(const TableArguments& arguments) {
 }
 
 std::vector<storage::RunReader> runs_of(const TableArguments& arguments, const TableSpec& spec) {
+  if (spec.rows == RowsBy::published) {
+    if (arguments.runs.empty() && spec.experiment.empty() && spec.state.empty() && spec.where.empty()) return {};
+    throw ConfigError(fmt::format("{}: rows = \"published\" shows no runs, and some were asked for", arguments.spec));
+  }
   RunSelection selection{arguments.store, arguments.runs, spec.experiment};
   if (!arguments.runs.empty() || (spec.state.empty() && spec.where.empty())) return open_runs(selection);
   auto indexed = storage::indexed_runs(arguments.store);
@@ -54,7 +57,7 @@ void TableArguments::add_store_and_flags(CLI::App& command) {
   command.add_option("--experiment", experiment, "Only runs of the experiment with this name");
   command.add_option("--columns", columns, "What to show: label, state, runs, seconds, relative_error, weighted_error, varied.PATH, metrics such as eval/perplexity")
       ->delimiter(',');
-  command.add_option("--rows", rows, "configuration: runs that differ only in their seed share a row (default); run; measurement: each stage")
+  command.add_option("--rows", rows, "configuration: runs that differ only in their seed share a row (default); run; measurement: each stage; published: no runs")
       ->check(CLI::IsMember(rows_words));
   command.add_option("--spread", spread, "Behind ± of several runs: their standard deviation (default), or the 95 % interval of their mean")
       ->check(CLI::IsMember(spread_words));
@@ -77,7 +80,9 @@ ChosenTable chosen_table(const TableArguments& arguments) {
   const TableSpec spec = spec_of(arguments);
   auto runs = runs_of(arguments, spec);
   auto table = result_table(spec, runs);
-  return {arguments, std::move(table), std::move(runs)};
+  ChosenTable chosen{arguments, std::move(table), std::move(runs)};
+  if (spec.rows == RowsBy::published) chosen.arguments.rows = "published";
+  return chosen;
 }
 
 }  // namespace kronlab::analysis

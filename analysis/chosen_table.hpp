@@ -28,7 +28,7 @@ struct TableArguments {
 };
 
 struct ChosenTable {
-  TableArguments arguments;
+  TableArguments arguments;  ///< `rows` says so where the table has no runs
   ResultTable table;
   std::vector<storage::RunReader> runs;
 };

@@ -67,7 +67,8 @@ Outcome check_file(const std::string& file, const Options& options) {
       chosen.arguments.spec = named_spec;
       const std::string recorded = marked_table(chosen, marked->format);
       if (recorded == committed) {
-        std::printf("%s: %zu numbers of %zu runs, as recorded\n", place.c_str(), num_numbers(chosen.table), chosen.runs.size());
+        const std::string of = chosen.runs.empty() ? "published numbers" : fmt::format("numbers of {} runs, as recorded", chosen.runs.size());
+        std::printf("%s: %zu %s\n", place.c_str(), num_numbers(chosen.table), of.c_str());
         continue;
       }
       std::printf("%s: not what its runs recorded%s\n%s", place.c_str(), options.updates ? ", replaced" : "", differences(committed, recorded).c_str());

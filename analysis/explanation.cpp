@@ -133,6 +133,7 @@ std::string explanation(const ChosenTable& chosen, CellAddress address) {
   const std::string meaning = meaning_of(column);
   std::string text = fmt::format("row     {}\ncolumn  {}{}\nshown   {}\n\n", row.label, header_with_unit(chosen.table, address.column),
                                  meaning.empty() ? "" : ": " + meaning, cell_text(chosen.table, row, address.column));
+  if (!cell.arithmetic.empty()) return text + fmt::format("computed from {}: {}\n", fmt::join(column.spec.of, ", "), cell.arithmetic);
   if (cell.published) return text + fmt::format("published: {}\n{}, {}\n", citation_of(*cell.published), cell.published->method, cell.published->model);
   if (row.runs.empty()) return text + "nothing was published or measured for this cell\n";
   text += "How it comes about\n\n";

@@ -10,6 +10,12 @@
 namespace kronlab::analysis {
 namespace {
 
+std::vector<std::string> certainty_words() {
+  std::vector<std::string> words;
+  for (const auto& certainty : certainties) words.push_back(certainty.word);
+  return words;
+}
+
 PublishedValue value_from(const config::StrictTable& table) {
   PublishedValue value;
   value.method = table.text("method");
@@ -22,7 +28,7 @@ PublishedValue value_from(const config::StrictTable& table) {
   value.protocol = table.text("protocol");
   value.source = table.text("source");
   value.place = table.text("place");
-  value.certainty = table.choice("certainty", {"computed", "quoted", "verified"});
+  value.certainty = table.choice("certainty", certainty_words());
   value.note = table.text("note", "");
   return value;
 }

@@ -5,6 +5,15 @@
 
 namespace kronlab::analysis {
 
+/// How sure a number is, and what that word means.
+struct Certainty {
+  std::string word, meaning;
+};
+inline const std::vector<Certainty> certainties = {{"verified", "read in the source"},
+                                                   {"quoted", "read elsewhere"},
+                                                   {"computed", "from what the source states, not printed there"},
+                                                   {"unverified", "no source found, not to be cited"}};
+
 /// A number that somebody published, with its source. Texts are empty where there is nothing to say.
 struct PublishedValue {
   std::string method;   ///< "KnGPT-2"
@@ -17,7 +26,7 @@ struct PublishedValue {
   std::string protocol;   ///< how it was measured, as far as the source tells
   std::string source;     ///< "arXiv:2110.08152"
   std::string place;      ///< "Table 2"
-  std::string certainty;  ///< "verified" in the source, "quoted" from elsewhere, "computed" from what it says
+  std::string certainty;  ///< one of `certainties`
   std::string note;
 };
 

@@ -6,7 +6,9 @@
 #include <map>
 #include <set>
 
+#include "analysis/derived_columns.hpp"
 #include "analysis/paired_marks.hpp"
+#include "analysis/published_rows.hpp"
 #include "analysis/table_columns.hpp"
 #include "framework/base/error.hpp"
 #include "framework/base/nearest.hpp"
@@ -139,7 +141,7 @@ Row row_of(const Group& group, const std::vector<Column>& columns, const storage
   for (const auto* run : group) row.runs.push_back(run->run);
   for (const auto& column : columns) {
     Cell& cell = row.cells.emplace_back();
-    if (column.spec.show.starts_with("published.")) continue;
+    if (column.spec.show.starts_with("published.") || is_derived(column.spec)) continue;
     if (column.unit.empty()) {
       cell.text = text_of(column.spec, group);
     } else if (column.spec.show == "runs") {
@@ -152,65 +154,6 @@ Row row_of(const Group& group, const std::vector<Column>& columns, const storage
     }
   }
   return row;
-}
-
-/// The one value that a published row has for a column. @throws ConfigError if there are several
-std::optional<PublishedValue> published_of(const Column& column, const PublishedRow& row) {
-  const ColumnSpec& spec = column.spec;
-  std::optional<PublishedValue> found;
-  for (const auto& value : published_values()) {
-    const bool is_meant = value.method == row.method && (row.model.empty() || value.model == row.model) &&
-                          (row.setting.empty() || value.setting == row.setting) && "published." + value.metric == spec.show &&
-                          (spec.dataset.empty() || value.dataset == spec.dataset) && value.protocol.find(spec.protocol) != std::string::npos;
-    if (!is_meant) continue;
-    if (found) {
-      throw ConfigError(fmt::format("{}: '{}' has several values of {}: ({}; {}; {}; {}) and ({}; {}; {}; {}); choose by model, setting, or the column's "
-                                    "dataset and protocol",
-                                    row.position.text(), row.method, value.metric, found->model, found->setting, found->dataset, found->protocol,
-                                    value.model, value.setting, value.dataset, value.protocol));
-    }
-    found = value;
-  }
-  return found;
-}
-
-void expect_published(const PublishedRow& row) {
-  std::set<std::string> names;
-  for (const auto& value : published_values()) names.insert(value.method);
-  if (names.contains(row.method)) return;
-  const std::vector<std::string> known(names.begin(), names.end());
-  throw ConfigError(fmt::format("{}: published: unknown method '{}'{}; known: {}", row.position.text(), row.method, did_you_mean(row.method, known),
-                                fmt::join(known, ", ")));
-}
-
-void add_published(ResultTable& table, const std::vector<PublishedRow>& rows) {
-  for (const auto& wanted : rows) {
-    expect_published(wanted);
-    Row row;
-    row.label = wanted.label.empty() ? wanted.method : wanted.label;
-    row.is_published = true;
-    for (const auto& column : table.columns) {
-      Cell& cell = row.cells.emplace_back();
-      if (column.spec.show == "label") cell.text = row.label;
-      if (!column.spec.show.starts_with("published.")) continue;
-      cell.published = published_of(column, wanted);
-      if (cell.published) cell.value = cell.published->value;
-    }
-    table.rows.push_back(std::move(row));
-  }
-  for (std::size_t c = 0; c < table.columns.size(); ++c) {
-    Column& column = table.columns[c];
-    const PublishedValue* first = nullptr;
-    for (const auto& row : table.rows) {
-      const auto& value = row.cells[c].published;
-      if (!value) continue;
-      if (!first) first = &*value, column.unit = value->unit;
-      if (std::tie(first->protocol, first->dataset, first->unit) != std::tie(value->protocol, value->dataset, value->unit)) {
-        throw ConfigError(fmt::format("{}: column '{}': two protocols cannot share a column: {} ({}, '{}') and {} ({}, '{}')", column.spec.position.text(),
-                                      column.spec.show, first->method, first->dataset, first->protocol, value->method, value->dataset, value->protocol));
-      }
-    }
-  }
 }
 
 /// Of each group's first run, under the label of its last row.
@@ -247,6 +190,7 @@ void sort_rows(ResultTable& table, const std::string& header) {
 }  // namespace
 
 ResultTable result_table(const TableSpec& spec, const std::vector<storage::RunReader>& runs) {
+  if (spec.rows == RowsBy::published) expect_only_published(spec);
   Measured measured;
   measured.measures = storage::measures_of(runs);
   for (const auto& run : runs) measured.evaluations.push_back(run.evaluations());
@@ -265,6 +209,8 @@ ResultTable result_table(const TableSpec& spec, const std::vector<storage::RunRe
   mark_best(table, results, measured);
   add_slowdowns(table, runs);
   add_published(table, spec.published);
+  add_derived(table);
+  table.notes.insert(table.notes.end(), spec.notes.begin(), spec.notes.end());
   sort_rows(table, spec.sort);
   return table;
 }

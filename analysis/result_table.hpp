@@ -37,6 +37,7 @@ struct Cell {
   std::optional<double> p_value;  ///< of the paired test against the best
   std::vector<Source> sources;
   std::optional<PublishedValue> published;
+  std::string arithmetic;  ///< of a derived column: what the value was computed from
 };
 
 struct Column {

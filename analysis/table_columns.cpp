@@ -34,7 +34,7 @@ Better better_by_name(const std::string& show) {
 
 std::string unit_of(const std::string& show) {
   if (show == "seconds") return "s";
-  return show == "runs" || show.ends_with("_error") ? "1" : "";
+  return show == "runs" || show.ends_with("_error") || std::ranges::find(derived_columns, show) != derived_columns.end() ? "1" : "";
 }
 
 std::string header_of(const std::string& show) {

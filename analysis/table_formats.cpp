@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "framework/base/error.hpp"
@@ -45,12 +46,15 @@ std::vector<std::string> citations_of(const ResultTable& table) {
   return citations;
 }
 
+/// What is not verified is marked with the first letter of what it is.
+std::string letter_of(const std::string& certainty) { return certainty == "verified" ? "" : certainty.substr(0, 1); }
+
 /// What stands behind a cell's number.
 std::string mark_of(const Cell& cell, const std::vector<std::string>& citations, const Row& row) {
   std::string mark;
   if (cell.published) {
     const auto at = std::ranges::find(citations, citation_of(*cell.published)) - citations.begin();
-    mark = fmt::format("[{}]", at + 1);
+    mark = fmt::format("[{}]{}", at + 1, letter_of(cell.published->certainty));
   }
   if (!cell.sources.empty() && cell.sources.size() < row.runs.size()) mark += fmt::format(" ({} of {})", cell.sources.size(), row.runs.size());
   if (cell.mark == Mark::tied) mark += " ≈";
@@ -58,7 +62,7 @@ std::string mark_of(const Cell& cell, const std::vector<std::string>& citations,
   return mark;
 }
 
-bool uses(const ResultTable& table, bool (*is_used)(const Cell&)) {
+bool uses(const ResultTable& table, const std::function<bool(const Cell&)>& is_used) {
   return std::ranges::any_of(table.rows, [&](const Row& row) { return std::ranges::any_of(row.cells, is_used); });
 }
 
@@ -72,10 +76,7 @@ std::vector<std::string> notes_of(const ResultTable& table, const std::string& b
     notes.emplace_back("±: standard error over the text's windows");
   }
   for (const auto kind : {ErrorKind::deviation, ErrorKind::interval}) {
-    const bool is_used = std::ranges::any_of(table.rows, [&](const Row& row) {
-      return std::ranges::any_of(row.cells, [&](const Cell& cell) { return cell.error_kind == kind; });
-    });
-    if (is_used) notes.push_back(fmt::format("± of several runs: {}", to_string(kind)));
+    if (uses(table, [kind](const Cell& cell) { return cell.error_kind == kind; })) notes.push_back(fmt::format("± of several runs: {}", to_string(kind)));
   }
   if (uses(table, [](const Cell& cell) { return cell.mark == Mark::best; })) notes.push_back(best + ": the best of its column");
   if (uses(table, [](const Cell& cell) { return cell.mark == Mark::tied; })) {
@@ -84,7 +85,12 @@ std::vector<std::string> notes_of(const ResultTable& table, const std::string& b
   if (uses(table, [](const Cell& cell) { return cell.mark == Mark::untested; })) notes.emplace_back("?: no paired test, as windows were not recorded");
   const auto citations = citations_of(table);
   notes.insert(notes.end(), table.notes.begin(), table.notes.end());
-  for (std::size_t i = 0; i < citations.size(); ++i) notes.push_back(fmt::format("[{}] published: {}", i + 1, citations[i]));
+  for (std::size_t i = 0; i < citations.size(); ++i) notes.push_back(fmt::format("[{}] {}", i + 1, citations[i]));
+  for (const auto& [word, meaning] : certainties) {
+    const auto is_so = [&](const Cell& cell) { return cell.published && cell.published->certainty == word; };
+    const auto letter = letter_of(word);
+    if (uses(table, is_so)) notes.push_back(fmt::format("{}: {}, {}", letter.empty() ? "no letter" : letter, word, meaning));
+  }
   return notes;
 }
 
@@ -222,13 +228,19 @@ const char* word_of(Mark mark) {
   return nullptr;
 }
 
+Json json_published(const PublishedValue& value) {
+  return {{"method", value.method},   {"model", value.model},         {"setting", value.setting}, {"metric", value.metric},
+          {"dataset", value.dataset}, {"protocol", value.protocol},   {"source", value.source},   {"place", value.place},
+          {"certainty", value.certainty}, {"note", value.note}};
+}
+
 Json json_cell(const ResultTable& table, const Cell& cell) {
   if (!cell.value) return cell.text.empty() ? Json(nullptr) : Json{{"text", cell.text}};
   Json json = {{"value", json_number(cell.value)}};
   if (cell.error) json["error"] = json_number(cell.error), json["error_is"] = to_string(cell.error_kind);
   if (const char* mark = word_of(cell.mark)) json["mark"] = mark;
   if (cell.p_value) json["p"] = json_number(cell.p_value);
-  if (cell.published) json["published"] = citation_of(*cell.published);
+  if (cell.published) json["published"] = json_published(*cell.published);
   for (const auto& source : cell.sources) {
     json["sources"].push_back({{"run", table.run_ids[source.run]}, {"value", json_number(source.value.value)},
                                {"standard_error", json_number(source.value.standard_error)}, {"stage", source.value.stage}, {"step", source.value.step}});

@@ -12,7 +12,8 @@ enum class TableFormat { text, markdown, latex, html, csv };
 inline const std::vector<std::string> table_formats = {"text", "markdown", "latex", "html", "csv"};
 
 /// For readers: rounded, units in the headers, the best in bold (text: *), what a paired test does not tell from the best
-/// with ≈, what has no paired test with ?, published numbers with [n]; below, what all of that means. LaTeX needs booktabs;
+/// with ≈, what has no paired test with ?, published numbers with [n] and a letter where they were not read in their source; below,
+/// what all of that means. LaTeX needs booktabs;
 /// HTML is a fragment. csv is for programs: every digit, a column for each error, nothing rounded and nothing below.
 std::string print_table(const ResultTable& table, TableFormat format);
 

@@ -22,16 +22,24 @@ Enum choice_of(const StrictTable& table, const std::string& key, const std::vect
 void expect_showable(const ColumnSpec& column) {
   const std::string& show = column.show;
   const bool is_known = show.find('/') != std::string::npos || show.starts_with("varied.") || show.starts_with("published.") ||
-                        std::ranges::find(named_columns, show) != named_columns.end();
+                        std::ranges::find(named_columns, show) != named_columns.end() || std::ranges::find(derived_columns, show) != derived_columns.end();
   if (is_known) return;
   throw ConfigError(fmt::format("{}: unknown column '{}'{}; known: {}, varied.PATH, published.METRIC, and metrics such as eval/perplexity",
                                 column.position.text(), show, did_you_mean(show, named_columns), fmt::join(named_columns, ", ")));
+}
+
+/// An empty text is one too: a setting that says nothing.
+std::optional<std::string> setting_of(const StrictTable& table) {
+  return table.has("setting") ? std::optional(table.text("setting")) : std::nullopt;
 }
 
 ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
   ColumnSpec column;
   column.position = written.position;
   column.show = table.text("show");
+  column.method = table.text("method", "");
+  column.model = table.text("model", "");
+  column.setting = setting_of(table);
   column.dataset = table.text("dataset", "");
   column.protocol = table.text("protocol", "");
   column.text = table.text("text", "");
@@ -39,11 +47,21 @@ ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
   if (table.has("better")) column.better = choice_of(table, "better", {"none", "lower", "higher"}, Better::none);
   column.digits = table.find_integer("digits", {.least = 1, .most = 17});
   expect_showable(column);
+  if (table.has("of")) column.of = table.texts("of");
+  const std::size_t num_of = column.show == "ratio-to-dense" ? 1 : column.show == "difference" ? 2 : 0;
+  if (column.of.size() != num_of) {
+    throw ConfigError(fmt::format("{}: column '{}': of {} header(s), expected {}", column.position.text(), column.show, column.of.size(), num_of));
+  }
+  const bool is_published = column.show.starts_with("published.");
+  if (!is_published && (!column.method.empty() || !column.model.empty() || column.setting)) {
+    throw ConfigError(fmt::format("{}: column '{}': method, model and setting are of published.METRIC", column.position.text(), column.show));
+  }
   return column;
 }
 
 PublishedRow published_from(const StrictTable& table, const config::Value& written) {
-  return {table.text("method"), table.text("model", ""), table.text("setting", ""), table.text("label", ""), written.position};
+  const std::string method = table.text("method", "");
+  return {method, table.text("model", ""), setting_of(table), table.text("label", method), table.text("beside", ""), written.position};
 }
 
 /// The n-th table of an array, for its position.
@@ -62,9 +80,10 @@ TableSpec read_table_spec(const std::string& file) {
   spec.experiment = runs.text("experiment", "");
   spec.state = runs.text("state", "");
   spec.where = runs.text("where", "");
-  spec.rows = choice_of(table, "rows", {"configuration", "run", "measurement"}, spec.rows);
+  spec.rows = choice_of(table, "rows", rows_words, spec.rows);
   spec.spread = choice_of(table, "spread", {"deviation", "interval"}, spec.spread);
   spec.sort = table.text("sort", "");
+  if (table.has("notes")) spec.notes = table.texts("notes");
   const auto columns = table.tables("column");
   for (std::size_t n = 0; n < columns.size(); ++n) spec.columns.push_back(column_from(columns[n], entry_of(root, "column", n)));
   const auto published = table.tables("published");

@@ -153,6 +153,9 @@ class Decomposer {
 /// (kronecker_refit.hpp).
 ///
 /// Van Loan and Pitsianis, Approximation with Kronecker products, 1993.
+///
+/// The pruning start instead, of one term: A is the first element of each block, B is 1 and 0.1 everywhere else. What is
+/// kept of the weight is kept as it is, and the rest is near nothing, to be trained (Krony-PT, arXiv:2412.12351).
 struct KroneckerOptions {
   Index left_rows = 0;   ///< m1; must divide the rows of the weight
   Index left_cols = 0;   ///< n1; must divide the columns of the weight
@@ -164,6 +167,7 @@ struct KroneckerOptions {
   double damping = 1e-3;          ///< of C, in parts of its mean diagonal, where moments are used
   double gradient_damping = 0.1;  ///< of S, where two-sided
   GradientMoments gradient_moments = GradientMoments::diagonal;  ///< or all of S, in a two-sided refit
+  enum class Start { van_loan, pruning } start = Start::van_loan;
   bool keeps_norm = false;  ///< the sum scaled to |W^|_F = |W|_F at the end: Krony-PT's adaptive normalisation (arXiv:2412.12351)
 };
 std::unique_ptr<Decomposer> make_kronecker_decomposer(const KroneckerOptions& options);

@@ -28,6 +28,10 @@ class KroneckerDecomposer final : public Decomposer {
     if (options.gradient_moments == GradientMoments::full && !refits_two_sided) {
       throw ConfigError("kronecker: gradient_moments = \"full\" counts in a refit with weighting = \"two-sided\" only");
     }
+    if (prunes() && (options.num_terms != 1 || needs_input_moments())) {
+      throw ConfigError(fmt::format("kronecker: start = \"pruning\" has one term, no weighting and no refit; found num_terms {}, refit {}{}", options.num_terms,
+                                    options.refit, options.weighting == Weighting::none ? "" : " and a weighting"));
+    }
   }
 
   std::string_view kind() const override { return "kronecker"; }
@@ -113,6 +117,7 @@ class KroneckerDecomposer final : public Decomposer {
   Decomposition do_decompose(const std::string& layer, ConstTensorView weight,
                              const LayerStatistics& statistics) const override {
     const auto s = shape_of(layer, weight.rows, weight.cols);
+    if (prunes()) return pruned(weight, s);
     const bool scales_columns = options_.weighting != Weighting::none, scales_rows = options_.weighting == Weighting::two_sided;
     const auto rows = scales_rows ? root_scales(statistics.gradient_moments, options_.gradient_damping) : std::vector<double>();
     const auto columns = scales_columns ? root_scales(statistics.input_moments, options_.damping) : std::vector<double>();
@@ -148,6 +153,19 @@ class KroneckerDecomposer final : public Decomposer {
     return result;
   }
 
+  bool prunes() const { return options_.start == KroneckerOptions::Start::pruning; }
+
+  Decomposition pruned(ConstTensorView weight, const kernels::KroneckerShape& s) const {
+    const auto blocks = rearrange(weight, s.left_rows, s.left_cols);
+    KroneckerFactors factors{Matrix<double>(s.left_rows, s.left_cols), Matrix<double>(1, s.right_rows * s.right_cols)};
+    for (Index i = 0; i < blocks.rows(); ++i) factors.left.data()[i] = blocks(i, 0);
+    for (Index i = 0; i < factors.right.size(); ++i) factors.right.data()[i] = i == 0 ? 1.0 : 0.1;
+    Decomposition result;
+    result.factorization = factorization(s, factors);
+    if (options_.keeps_norm && scale_to_norm(weight, *result.factorization, factors)) result.factorization = factorization(s, factors);
+    return result;
+  }
+
   /// A times |W|_F / |W^|_F; whether that is a number.
   static bool scale_to_norm(ConstTensorView weight, const Factorization& approximation, KroneckerFactors& factors) {
     const auto norm = [](ConstTensorView a) {
@@ -166,8 +184,8 @@ class KroneckerDecomposer final : public Decomposer {
   Decomposition do_decompose_distributed(const comm::Communicator& communicator, const std::string& layer,
                                          ConstMatrixView<double> own_rows, Index rows, Index cols,
                                          const LayerStatistics&) const override {
-    if (needs_input_moments() || options_.keeps_norm) {
-      throw ConfigError(fmt::format("kronecker: weighted, refitted or scaled, `{}` ({} x {}) cannot be decomposed by all ranks together", layer, rows, cols));
+    if (needs_input_moments() || options_.keeps_norm || prunes()) {
+      throw ConfigError(fmt::format("kronecker: weighted, refitted, scaled or pruned, `{}` ({} x {}) cannot be decomposed by all ranks together", layer, rows, cols));
     }
     const auto s = shape_of(layer, rows, cols);
     const auto rearranged =
@@ -211,13 +229,17 @@ class KroneckerDecomposer final : public Decomposer {
     return factors;
   }
 
-  static Decomposition decomposition(const linalg::Svd& svd, const kernels::KroneckerShape& s, const KroneckerFactors& factors) {
+  static std::unique_ptr<Factorization> factorization(const kernels::KroneckerShape& s, const KroneckerFactors& factors) {
     Tensor left(DType::f32, {s.left_rows, s.num_terms * s.left_cols});
     Tensor right(DType::f32, {s.num_terms, s.right_rows, s.right_cols});
     convert(factors.left.view(), left.view());
     convert(factors.right.view(), as_terms(s, right.view()));
+    return std::make_unique<KroneckerSum>(std::make_unique<Dense>(std::move(left)), std::move(right));
+  }
+
+  static Decomposition decomposition(const linalg::Svd& svd, const kernels::KroneckerShape& s, const KroneckerFactors& factors) {
     Decomposition result;
-    result.factorization = std::make_unique<KroneckerSum>(std::make_unique<Dense>(std::move(left)), std::move(right));
+    result.factorization = factorization(s, factors);
     result.spectrum = svd.singular_values;
     result.convergence = convergence_of(svd);
     return result;

@@ -46,6 +46,7 @@ std::unique_ptr<Decomposer> kronecker(const StrictTable& t) {
   options.damping = t.number("damping", options.damping, {.least = 0.0});
   options.gradient_damping = t.number("gradient_damping", options.gradient_damping, {.least = 0.0});
   if (t.choice("gradient_moments", {"full", "diagonal"}, "diagonal") == "full") options.gradient_moments = GradientMoments::full;
+  if (t.choice("start", {"van-loan", "pruning"}, "van-loan") == "pruning") options.start = KroneckerOptions::Start::pruning;
   options.keeps_norm = t.choice("scale", {"none", "norm"}, "none") == "norm";
   return at_place(t, [&] { return make_kronecker_decomposer(options); });
 }

@@ -108,7 +108,7 @@ void plan_and_print(const std::vector<config::RunSpec>& runs, const BudgetArgume
   const auto plan = BudgetPlan::make(*spec.budget, measured_units(runs, folder, arguments.store));
   if (plan.best.gap > spec.budget->gap)
     log_warning(fmt::format("the search ended with a gap of {:.1e}, above {:.1e}", plan.best.gap, spec.budget->gap));
-  const auto toml = plan_toml(plan, spec.resolved, ModelAccess(spec.model.path).config().context);
+  const auto toml = plan_toml(plan, spec.resolved, config::value_at(runs.front().config, "distill"), ModelAccess(spec.model.path).config().context);
   if (!arguments.out.empty()) write_file_atomically(arguments.out, toml);
   if (arguments.as_json) {
     fmt::print("{}\n", to_json(plan, toml).dump(2));

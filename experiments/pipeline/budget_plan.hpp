@@ -35,7 +35,8 @@ struct BudgetPlan {
 
 /// The plan as an experiment of one stage, with what `resolved` (of the profile's first run) says of model, student,
 /// data and evaluations. Texts are compared with the model as it is; so is the one on which the profile was measured,
-/// on the same tokens (but for one of each window where a window is as long as the model's context).
-std::string plan_toml(const BudgetPlan& plan, const config::Value& resolved, Index context);
+/// on the same tokens (but for one of each window where a window is as long as the model's context). The stage is trained
+/// as `distill` says, where it is given.
+std::string plan_toml(const BudgetPlan& plan, const config::Value& resolved, const config::Value* distill, Index context);
 
 }  // namespace kronlab::experiments

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "experiments/pipeline/shared_distill.hpp"
+
 namespace kronlab::experiments {
 namespace {
 
@@ -201,7 +203,7 @@ eval::Protocol protocol_from(const StrictTable& table) {
 }
 
 ExperimentSpec ExperimentSpec::read(const Value& run, const std::string& folder) {
-  const StrictTable root(run);
+  const StrictTable root(with_shared_distill(run));
   ExperimentSpec spec;
   const auto experiment = root.table("experiment");
   spec.name = experiment.text("name");

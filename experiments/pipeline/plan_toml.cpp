@@ -49,11 +49,12 @@ std::vector<Part> parts_of(const BudgetPlan& plan) {
   return parts;
 }
 
-std::string stage_toml(const BudgetPlan& plan) {
+std::string stage_toml(const BudgetPlan& plan, const Value* distill) {
   const auto parts = parts_of(plan);
   if (parts.empty()) return "";
   std::string text = fmt::format("[[stage]]\nname = \"plan\"\npredicted_kl = {}\n",
                                  config::to_text(Value(plan.best.allocation.damage)));
+  if (distill) text += fmt::format("distill = {}\n", config::to_text(*distill));
   for (const auto& part : parts) {
     std::vector<std::string> names;
     for (const auto& layer : part.layers) names.push_back(config::to_text(Value(layer)));
@@ -107,7 +108,7 @@ std::string head_comment(const BudgetPlan& plan) {
 
 }  // namespace
 
-std::string plan_toml(const BudgetPlan& plan, const Value& resolved, Index context) {
+std::string plan_toml(const BudgetPlan& plan, const Value& resolved, const Value* distill, Index context) {
   std::string text = head_comment(plan);
   Value base = resolved;
   config::assign(base, "experiment.name", *config::value_at(resolved, "experiment.name")->as<std::string>() + " plan");
@@ -116,7 +117,7 @@ std::string plan_toml(const BudgetPlan& plan, const Value& resolved, Index conte
     const Value* value = config::value_at(base, key);
     if (value) text += "\n" + config::to_toml(Value(Value::Table{{key, *value}}));
   }
-  return text + "\n" + stage_toml(plan);
+  return text + "\n" + stage_toml(plan, distill);
 }
 
 }  // namespace kronlab::experiments

@@ -22,6 +22,7 @@
 #include "experiments/pipeline/student.hpp"
 #include "framework/base/progress.hpp"
 #include "framework/base/stop_request.hpp"
+#include "framework/storage/run_reader.hpp"
 
 namespace kronlab::experiments {
 namespace {
@@ -226,11 +227,27 @@ class Job {
     StageTraining record(*record_, stage);
     const auto outcome = distill_stage(communicator_, input, student, teacher, text, record);
     keep_values(stage, student, outcome.trained);
-    Metric time;
+    Metric time, tokens;
     time.name = "distill/seconds", time.unit = "s", time.stage = static_cast<Index>(stage), time.step = outcome.num_steps,
     time.value = outcome.seconds;
+    tokens = time;
+    tokens.name = "distill/tokens", tokens.unit = "1";
+    tokens.value = tokens_trained_before(stage) + static_cast<double>(outcome.num_steps * input.spec.trainer.tokens_per_step());
     measured.metrics.push_back(std::move(time));
+    measured.metrics.push_back(std::move(tokens));
     evaluate(stage, outcome.num_steps, planned.name + ", distilled", student, measured);
+  }
+
+  /// In all stages before this one. Collective.
+  double tokens_trained_before(std::size_t stage) const {
+    double tokens = 0;
+    comm::coordinate(communicator_, [&] {
+      if (!communicator_.is_root()) return;
+      for (const auto& metric : storage::RunReader(record_->folder()).metrics("distill/tokens")) {
+        if (metric.name == "distill/tokens" && metric.stage < static_cast<Index>(stage)) tokens = std::max(tokens, metric.value);
+      }
+    });
+    return communicator_.max(tokens);
   }
 
   /// Whole windows, and the token that the last of them predicts.

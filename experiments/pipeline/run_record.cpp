@@ -19,6 +19,15 @@ namespace {
 namespace fs = std::filesystem;
 using storage::ArrayFile;
 
+/// The model's name, and what the student differs in from the start: two dense rows of a table are told apart by it.
+std::string name_of_model(const ExperimentSpec& spec) {
+  std::string name = fs::path(spec.model.path).stem().string();
+  if (spec.student.init == StudentSpec::Init::random) return name + ", random weights";
+  if (!spec.student.blocks.empty()) name += fmt::format(", {} blocks", spec.student.blocks.size());
+  if (spec.model.head == ModelSpec::Head::untied) name += ", untied head";
+  return name;
+}
+
 storage::RunDescription description_of(const comm::Communicator& communicator, const RunOptions& options,
                                        const config::RunSpec& run, const ExperimentSpec& spec, const std::string& cell,
                                        const std::string& model_hash) {
@@ -28,7 +37,7 @@ storage::RunDescription description_of(const comm::Communicator& communicator, c
   description.config_toml = config::to_toml(spec.resolved);
   description.cell = cell;
   description.model_path = spec.model.path;
-  description.model_name = fs::path(spec.model.path).stem().string();
+  description.model_name = name_of_model(spec);
   description.parameters = run.parameters;
   description.provenance = run_provenance(communicator, options.command_line, options.threads);
   description.provenance.emplace_back("model/hash", model_hash);

@@ -299,7 +299,7 @@ BOOST_AUTO_TEST_CASE(errors_of_a_specification_say_where_and_what_is_known) {
   BOOST_TEST(error_of("runs = { where = \"perplexity < 0\" }\n").has("no run of the store"));
   BOOST_TEST(error_of("sort = \"loss\"\n").has("sort: no column 'loss'"));
   BOOST_TEST(error_of("[[published]]\nmethod = \"KnGPT2\"\n").has("unknown method 'KnGPT2' (did you mean 'KnGPT-2'?)"));
-  BOOST_TEST(error_of("rows = \"seed\"\n").has("configuration, run, measurement"));
+  BOOST_TEST(error_of("rows = \"seed\"\n").has("configuration, run, measurement, published"));
   BOOST_TEST(store.report("table none.toml").exit_code == 2);
 }
 
@@ -336,11 +336,42 @@ BOOST_AUTO_TEST_CASE(published_numbers_stand_in_columns_of_their_own_with_their_
                                                              "[[published]]\nmethod = \"TQCompressedGPT-2\"\nlabel = \"TQCompressed\"\n");
   const Output text = store.report("table " + spec);
   BOOST_TEST(text.exit_code == 0, text.err);
-  BOOST_TEST(text.has("[1] published: arXiv:2401.16367"));
+  BOOST_TEST(text.has("[1] arXiv:2401.16367"));
   const Json table = store.table(spec);
   BOOST_TEST(cell_of(table, "TQCompressed", "parameters, published")["value"].get<double>() > 8e7);
   BOOST_TEST(cell_of(table, "TQCompressed", "perplexity").is_null());
   BOOST_TEST(cell_of(table, "a seed=0", "parameters, published").is_null());
+}
+
+BOOST_AUTO_TEST_CASE(published_and_measured_stand_beside_each_other_over_their_dense_models) {
+  const TableStore store;
+  seeded_run(store.path, {"a", "1", "0", 30.0, {}});  // its dense model has 20.5
+  const std::string columns = "[[column]]\nshow = \"label\"\n[[column]]\nshow = \"eval/perplexity\"\nheader = \"measured\"\n"
+                              "[[column]]\nshow = \"published.perplexity\"\ndataset = \"WikiText-103\"\nprotocol = \"tokenised test text\"\nheader = \"published\"\n";
+  const auto ratio = [](const std::string& of) { return "[[column]]\nshow = \"ratio-to-dense\"\nof = [\"" + of + "\"]\nheader = \"" + of + " / dense\"\n"; };
+  const std::string difference = "[[column]]\nshow = \"difference\"\nof = [\"measured / dense\", \"published / dense\"]\n";
+  const auto row = [](const std::string& label) { return "[[published]]\nmethod = \"KnGPT-2\"\nbeside = \"" + label + "\"\n"; };
+  const std::string spec = store.file("spec.toml", columns + ratio("measured") + ratio("published") + difference + row("a seed=0"));
+  const Json table = store.table(spec);
+  BOOST_TEST(table["rows"].size() == 2u);
+  const auto value = [&](const std::string& label, const std::string& header) { return cell_of(table, label, header)["value"].get<double>(); };
+  BOOST_TEST(value("a seed=0", "measured") == 30.0);
+  BOOST_TEST(value("a seed=0", "published") == 40.97);
+  BOOST_TEST(value("a seed=0", "measured / dense") == 30.0 / 20.5);
+  BOOST_TEST(value("a seed=0", "published / dense") == 40.97 / 29.16);
+  BOOST_TEST(value("a seed=0", "difference") == 30.0 / 20.5 - 40.97 / 29.16);
+  BOOST_TEST(value("dense tiny", "measured / dense") == 1.0);
+  BOOST_TEST(cell_of(table, "dense tiny", "published / dense").is_null());
+  BOOST_TEST(store.report("explain " + spec + " 'a seed=0:published / dense'").has("computed from published: 40.97 / 29.16, of the dense model"));
+
+  const auto error_of = [&](const std::string& text) {
+    const Output output = store.report("table " + store.file("wrong.toml", text));
+    BOOST_TEST(output.exit_code == 2, output.out);
+    return output;
+  };
+  BOOST_TEST(error_of(columns + row("b")).has("published 'KnGPT-2' beside 'b', which is no row"));
+  BOOST_TEST(error_of(columns + ratio("measurd") + row("a seed=0")).has("of 'measurd', which is no header (did you mean 'measured'?)"));
+  BOOST_TEST(error_of(columns + "[[column]]\nshow = \"difference\"\nof = [\"measured\"]\n" + row("a seed=0")).has("of 1 header(s), expected 2"));
 }
 
 BOOST_AUTO_TEST_CASE(latex_and_html_escape_what_they_would_interpret) {

@@ -8,11 +8,13 @@
 #include "decompositions/scaled.hpp"
 #include "framework/linalg/gemm.hpp"
 #include "framework/linalg/svd.hpp"
+#include "tests/support/contains.hpp"
 #include "tests/support/random_matrix.hpp"
 
 using namespace kronlab;
 using namespace kronlab::decompositions;
 using kronlab::kernels::KroneckerShape;
+using kronlab::testing::contains;
 using kronlab::testing::random_matrix;
 using kronlab::testing::random_tensor;
 using kronlab::testing::relative_difference;
@@ -190,6 +192,32 @@ BOOST_AUTO_TEST_CASE(a_sum_that_keeps_the_norm_is_the_other_times_a_number) {
       BOOST_TEST(std::abs(static_cast<double>(scaled.values<float>()[at]) - factor * static_cast<double>(plain.values<float>()[at])) < 1e-5);
     }
     BOOST_TEST(norm(decomposer->decompose("w", zero.view(), statistics).factorization->to_dense()) == 0.0);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(the_pruning_start_keeps_the_first_element_of_each_block) {
+  const Tensor w = random_tensor({12, 20}, RandomStream(1));
+  KroneckerOptions options{.right_rows = 2, .right_cols = 4, .start = KroneckerOptions::Start::pruning};
+  const auto decomposer = make_kronecker_decomposer(options);
+  const auto result = decomposer->decompose("w", w.view(), {});
+  const Tensor found = result.factorization->to_dense();
+  double difference = 0, squares = 0;
+  for (Index i = 0; i < 12; ++i) {
+    for (Index j = 0; j < 20; ++j) {
+      const auto at = [&](const Tensor& a, Index row, Index col) { return static_cast<double>(a.values<float>()[static_cast<std::size_t>(row * 20 + col)]); };
+      const double kept = at(w, i - i % 2, j - j % 4), expected = i % 2 == 0 && j % 4 == 0 ? kept : 0.1 * kept;
+      BOOST_TEST(std::abs(at(found, i, j) - expected) < 1e-7);
+      difference += std::pow(at(w, i, j) - expected, 2), squares += std::pow(at(w, i, j), 2);
+    }
+  }
+  BOOST_TEST(std::abs(result.relative_error - std::sqrt(difference / squares)) < 1e-6);
+  BOOST_TEST(result.spectrum.empty());
+  BOOST_TEST(result.factorization->num_parameters() == decomposer->size_of("w", 12, 20).num_parameters);
+  for (const auto& wrong : {KroneckerOptions{.num_terms = 2, .right_rows = 2, .right_cols = 4, .start = options.start},
+                            KroneckerOptions{.right_rows = 2, .right_cols = 4, .weighting = Weighting::inputs, .start = options.start},
+                            KroneckerOptions{.right_rows = 2, .right_cols = 4, .refit = 1, .start = options.start}}) {
+    BOOST_CHECK_EXCEPTION(make_kronecker_decomposer(wrong), ConfigError,
+                          [](const ConfigError& error) { return contains(error.what(), "start = \"pruning\" has one term"); });
   }
 }
 

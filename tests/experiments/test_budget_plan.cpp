@@ -100,8 +100,8 @@ BOOST_AUTO_TEST_CASE(a_unit_that_lacks_a_size_has_its_nearest_one_in_the_uniform
 BOOST_AUTO_TEST_CASE(the_plan_is_an_experiment) {
   const auto plan = BudgetPlan::make(budget_of("bytes = 0.55"), units());
   BOOST_TEST(choices_of(plan) == "tenth dense half ");
-  const std::string toml = plan_toml(plan, resolved_base(), 128);
-  BOOST_TEST(toml == plan_toml(plan, resolved_base(), 128));
+  const std::string toml = plan_toml(plan, resolved_base(), nullptr, 128);
+  BOOST_TEST(toml == plan_toml(plan, resolved_base(), nullptr, 128));
   const auto spec = ExperimentSpec::read(parsed(toml), "/elsewhere");
   BOOST_TEST(spec.name == "profile plan");
   BOOST_TEST(spec.seed == 3u);
@@ -130,8 +130,19 @@ BOOST_AUTO_TEST_CASE(the_plan_is_an_experiment) {
           toml,
           "[[stage.part]]  # 1 unit(s): tenth\nlayers = [\"layers.0.a\"]\ndecompose = {keep = 0.1, kind = \"svd\"}\n"),
       toml);
-  const auto in_short_context = ExperimentSpec::read(parsed(plan_toml(plan, resolved_base(), 64)), "/");
+  const auto in_short_context = ExperimentSpec::read(parsed(plan_toml(plan, resolved_base(), nullptr, 64)), "/");
   BOOST_TEST(in_short_context.evaluations[2].protocol.window == 64);
+}
+
+BOOST_AUTO_TEST_CASE(a_plan_is_trained_as_the_profile_s_file_says) {
+  auto base = resolved_base();
+  config::assign(base, "data.distillation.path", "/t.txt");
+  const auto distill = parsed("tokens = 5000\nlr = 0.1\nlosses = { kl = 1.0 }\n");
+  const auto toml = plan_toml(BudgetPlan::make(budget_of("bytes = 0.55"), units()), base, &distill, 128);
+  const auto spec = ExperimentSpec::read(parsed(toml), "/");
+  BOOST_TEST_REQUIRE(spec.stages[0].distill.has_value());
+  BOOST_TEST(spec.stages[0].distill->tokens.value() == 5000);
+  BOOST_TEST(spec.stages[0].parts.size() == 2u);
 }
 
 BOOST_AUTO_TEST_CASE(what_many_layers_share_is_one_part_and_all_dense_is_no_stage) {
@@ -144,10 +155,10 @@ BOOST_AUTO_TEST_CASE(what_many_layers_share_is_one_part_and_all_dense_is_no_stag
                     0,
                     {choice("half", 0.5, 1, 50)}});
   const auto all = ExperimentSpec::read(
-      parsed(plan_toml(BudgetPlan::make(budget_of("bytes = 0.5"), many), resolved_base(), 128)), "/");
+      parsed(plan_toml(BudgetPlan::make(budget_of("bytes = 0.5"), many), resolved_base(), nullptr, 128)), "/");
   BOOST_TEST_REQUIRE(all.stages.front().parts.size() == 1u);
   BOOST_TEST(all.stages.front().parts.front().layers.size() == 80u);
-  const auto none = plan_toml(BudgetPlan::make(budget_of("bytes = 1.0"), many), resolved_base(), 128);
+  const auto none = plan_toml(BudgetPlan::make(budget_of("bytes = 1.0"), many), resolved_base(), nullptr, 128);
   BOOST_TEST(ExperimentSpec::read(parsed(none), "/").stages.empty());
   BOOST_TEST(contains(none, "# 40 unit(s) stay dense: layers.0.a, "), none);
 }

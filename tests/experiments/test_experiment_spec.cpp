@@ -48,6 +48,29 @@ BOOST_AUTO_TEST_CASE(outputs_are_matched_where_inputs_change) {
   BOOST_TEST(error_of(with("match_outputs = true")).find("needs sequential = true") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(stages_share_how_they_are_trained_and_how_long) {
+  const std::string trained = head + "[data]\ndistillation = { path = \"t.txt\", window = 32 }\n[distill]\nlosses = { kl = 1.0, ce = 0.5 }\nlr = 0.1\n";
+  const auto spec = spec_of(trained + "tokens = 100\n[[stage]]\ndistill = {}\n[[stage]]\ndistill = { steps = 7, losses = { ce = 1.0 } }\n"
+                                      "[[stage]]\ndistill = { lr = 0.2 }\n[[stage]]\ndistill = {}\n[[stage]]\nlayers = [\"wte\"]\ndecompose = { kind = \"svd\", keep = 0.5 }\n");
+  BOOST_TEST_REQUIRE(spec.stages.size() == 5u);
+  for (const std::size_t i : {0u, 2u, 3u}) BOOST_TEST(spec.stages[i].distill->tokens.value() == 34);  // a third, rounded up
+  BOOST_TEST(spec.stages[1].distill->steps.value() == 7);
+  BOOST_TEST(!spec.stages[1].distill->tokens.has_value());
+  BOOST_TEST(spec.stages[0].distill->rate == 0.1);
+  BOOST_TEST(spec.stages[2].distill->rate == 0.2);
+  BOOST_TEST(spec.stages[0].distill->losses.needs_teacher());
+  BOOST_TEST(!spec.stages[1].distill->losses.needs_teacher());
+  BOOST_TEST(!spec.stages[4].distill.has_value());
+  BOOST_TEST(!config::value_at(spec.resolved, "distill"));
+  const auto half = spec_of(trained + "epochs = 1\n[[stage]]\ndistill = {}\n[[stage]]\ndistill = {}\n");
+  BOOST_TEST(half.stages[1].distill->epochs.value() == 0.5);
+  BOOST_TEST(error_of(trained + "steps = 5\n[[stage]]\ndistill = {}\n").find("f.toml:10:1: distill.steps: of all stages together there are tokens or epochs") != std::string::npos);
+  BOOST_TEST(error_of(trained + "tokens = 0\n[[stage]]\ndistill = {}\n").find("distill.tokens: 0, expected a number above 0") != std::string::npos);
+  BOOST_TEST(error_of(trained + "tokens = \"all\"\n[[stage]]\ndistill = {}\n").find("expected a number above 0") != std::string::npos);
+  BOOST_TEST(error_of(trained + "tokens = 100\nrate = 2\n[[stage]]\ndistill = {}\n").find("f.toml:11:1") != std::string::npos);
+  BOOST_TEST(error_of(head + "distill = 3\n").find("distill") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_CASE(identity_ignores_names_and_paths_and_nothing_that_changes_a_result) {
   const std::string body = calibration + stage + "decompose = { kind = \"whitened-svd\", keep = 0.5 }\n";
   const auto identity = [](const std::string& toml) { return identity_of(spec_of(toml).resolved); };

@@ -258,6 +258,7 @@ BOOST_FIXTURE_TEST_CASE(a_student_of_some_blocks_is_measured_without_any_stage, 
   const auto metrics = storage::RunReader(run_folder("student", summary)).metrics("size/parameters");
   const auto block = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64 + 2 * 32;
   BOOST_TEST(metrics.front().value == 260 * 32 + 2 * block + 32);
+  BOOST_TEST(storage::RunReader(run_folder("student", summary)).description().model_name == "model, 2 blocks");
 }
 
 BOOST_FIXTURE_TEST_CASE(a_student_is_compared_with_the_model_as_it_is_and_last_words_are_predicted, Fixture) {

@@ -117,7 +117,7 @@ group = [{ parameters = ["*.bias"], rate_factor = 2.0, weight_decay = 0.05 }, { 
       // where another choice may be made, since nothing else that stands here needs this one
       head + "[data]\ncalibration = { path = \"c.txt\", sequential = false }\n[[stage]]\n" +
           part("decompose = { kind = \"kronecker\", left_rows = 2, left_cols = 3, weighting = \"two-sided\", refit = 1, gradient_moments = \"diagonal\" }\n"),
-      head + calibration + "[[stage]]\n" + part("decompose = { kind = \"kronecker\", left_rows = 2, left_cols = 3, weighting = \"none\" }\n"
+      head + calibration + "[[stage]]\n" + part("decompose = { kind = \"kronecker\", left_rows = 2, left_cols = 3, weighting = \"none\", start = \"pruning\" }\n"
                                                "permute = { kind = \"alternating\", step = \"annealing\" }\n") +
           part("decompose = { kind = \"sum\", parts = [{ kind = \"kronecker\", left_rows = 2, left_cols = 3, num_terms = 2, refit = 1, weighting = \"two-sided\", damping = 0.1, "
                "gradient_damping = 0.3, gradient_moments = \"diagonal\", scale = \"norm\" }, { kind = \"whitened-svd\", keep = 0.2, weighting = \"two-sided\" }] }\n") +

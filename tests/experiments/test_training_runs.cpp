@@ -93,6 +93,11 @@ BOOST_FIXTURE_TEST_CASE(values_and_numbers_are_bit_equal_for_any_number_of_ranks
   const auto a = run_folder("together", together), b = run_folder("by_one", by_one);
   BOOST_TEST(numbers_of(a).find("distill/jsd") != std::string::npos);
   BOOST_TEST(numbers_of(a) == numbers_of(b));
+  auto tokens = storage::RunReader(a).metrics("distill/tokens");
+  std::erase_if(tokens, [](const Metric& metric) { return metric.name != "distill/tokens"; });
+  BOOST_TEST_REQUIRE(tokens.size() == 2u);
+  BOOST_TEST(tokens[0].value == 8 * 128);
+  BOOST_TEST(tokens[1].value == 8 * 128 + 6 * 96);  // of both stages
   for (const std::size_t stage : {0u, 1u}) BOOST_TEST(values_of(a, stage) == values_of(b, stage));
 }
 
