@@ -1,6 +1,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "experiments/pipeline/compression_plan.hpp"
@@ -45,11 +46,11 @@ CompressionPlan tiny_plan(const std::string& stages,
   return CompressionPlan::make(ExperimentSpec::read(config::parse_toml(toml, "f.toml"), "."), config);
 }
 
-/// Files of a folder that others of it do not include.
+/// Files of a folder that others of it do not include; what is in a `tables` is for kronlab-report.
 std::set<fs::path> experiments_below(const fs::path& folder) {
   std::set<fs::path> files, included;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.path().extension() != ".toml") continue;
+    if (entry.path().extension() != ".toml" || entry.path().parent_path().filename() == "tables") continue;
     const fs::path& file = *files.insert(entry.path().lexically_normal()).first;
     config::read_toml_file(file.string(), [&](const std::string& path) {
       if (path != file) included.insert(path);
@@ -58,6 +59,12 @@ std::set<fs::path> experiments_below(const fs::path& folder) {
   }
   for (const auto& path : included) files.erase(path);
   return files;
+}
+
+/// What the files of part B of the published table read: its own config.json, and texts that planning does not open.
+void set_small_gpt2() {
+  setenv("PUBLISHED_B_MODEL", (source_dir / "experiments" / "published" / "b" / "model").c_str(), 1);
+  setenv("PUBLISHED_B_TEXT", "/nowhere", 1);
 }
 
 /// A stage that only trains.
@@ -100,6 +107,26 @@ BOOST_AUTO_TEST_CASE(published_models_have_their_published_numbers_of_parameters
   }
 }
 
+BOOST_AUTO_TEST_CASE(the_small_gpt2_has_the_published_shapes_scaled_down) {
+  set_small_gpt2();
+  const fs::path folder = source_dir / "experiments" / "published" / "b";
+  BOOST_TEST(plans_of(folder / "teacher.toml")[0].plan.dense.parameters == 19'315'456);
+  std::map<std::string, ModelSize> sizes;
+  for (const auto& run : plans_of(folder / "rows.toml")) sizes[run.label] = run.plan.stages.back().after;
+  // wte, wpe, final norm; attention with biases and norms, both MLP matrices and their biases, of a block
+  const Index outer = 50257 * 256 + 512 * 256 + 512, attention = 4 * 256 * 257 + 4 * 256, matrix = 1024 * 256, biases = 1024 + 256;
+  const Index dense = outer + 8 * (attention + 2 * matrix + biases);
+  BOOST_TEST(sizes.at("DistilGPT-2").parameters == dense - 4 * (attention + 2 * matrix + biases));
+  BOOST_TEST(sizes.at("KnGPT-2").parameters == dense - 50257 * 128 + 2 - 4 * (3 * 256 * 128 + matrix) + 4 * (3 * 2 + 2 * 2));
+  BOOST_TEST(sizes.at("Krony-PT 96M").parameters == dense - 8 * matrix + 8 * 2 * 2);
+  BOOST_TEST(sizes.at("Krony-PT 81M").parameters == dense - 8 * 2 * (matrix - 256 * 256 - 4));
+  const Index tq = dense - 50257 * 192 + 2 * 2 - 4 * 2 * (matrix / 2 - 4 * 8);
+  BOOST_TEST(sizes.at("TQCompressor, tied head").parameters == tq);
+  BOOST_TEST(sizes.at("TQCompressor seed=0").parameters_without_head == tq);
+  BOOST_TEST(sizes.at("TQCompressor seed=0").parameters == tq + 50257 * 256);
+  BOOST_TEST(sizes.at("two-sided SVD").parameters == dense - 8 * 2 * (matrix - 102 * (1024 + 256)));
+}
+
 BOOST_AUTO_TEST_CASE(seven_billion_parameters_are_planned_from_a_config_alone) {
   const fs::path experiments = source_dir / "experiments";
   BOOST_TEST(!fs::exists(experiments / "llama2" / "model" / "model.safetensors"));
@@ -125,10 +152,11 @@ BOOST_AUTO_TEST_CASE(every_experiment_of_the_tree_can_be_planned) {
   smollm2.vocab_size = 49152, smollm2.width = 576, smollm2.ffn_width = 1536, smollm2.num_blocks = 30, smollm2.context = 8192;
   smollm2.num_heads = 9, smollm2.num_kv_heads = 3, smollm2.head_dim = 64;
   write_file_atomically(folder / "config.json", smollm2.to_json());
-  for (const std::string name : {"QUICKSTART", "HEALING", "SEARCH", "SENSITIVITY", "METHODS"}) {
+  for (const std::string name : {"QUICKSTART", "HEALING", "SEARCH", "SENSITIVITY", "METHODS", "PUBLISHED"}) {
     setenv((name + "_MODEL").c_str(), folder.path().c_str(), 1);
     setenv((name + "_TEXT").c_str(), "/nowhere", 1);
   }
+  set_small_gpt2();
   const auto files = experiments_below(source_dir / "experiments");
   for (const auto& file : files) {
     BOOST_TEST_CONTEXT(file) { BOOST_TEST(!plans_of(file).empty()); }
