@@ -31,7 +31,7 @@ numbers() {
 }
 
 KRONLAB_STORE=$work/whole KRONLAB_JOBS=2 bash "$b/b.sh" >"$work/whole.txt" 2>&1 || { tail -n 60 "$work/whole.txt"; exit 1; }
-grep -q ' 24 of 24 run(s) done (0 before)' "$work/whole.txt" || { echo "not all rows were done"; tail -n 60 "$work/whole.txt"; exit 1; }
+grep -q ' 23 of 23 run(s) done (0 before)' "$work/whole.txt" || { echo "not all rows were done"; tail -n 60 "$work/whole.txt"; exit 1; }
 sed -n '/^Published recipes/,$p' "$work/whole.txt" >"$work/tables.txt"
 while read -r row; do
   grep -q "^$row " "$work/tables.txt" || { echo "no row '$row'"; cat "$work/tables.txt"; exit 1; }
@@ -49,5 +49,5 @@ diff <(numbers "$work/whole") <(numbers "$work/killed")
 # again, without the exported teacher: it is exported once more, and nothing is computed
 rm -r "$work"/whole/published-b/*/teacher
 KRONLAB_STORE=$work/whole KRONLAB_JOBS=2 bash "$b/b.sh" >"$work/again.txt" 2>&1 || { tail -n 60 "$work/again.txt"; exit 1; }
-grep -q ' 24 of 24 run(s) done (24 before)' "$work/again.txt" || { echo "rows were done again"; tail -n 60 "$work/again.txt"; exit 1; }
+grep -q ' 23 of 23 run(s) done (23 before)' "$work/again.txt" || { echo "rows were done again"; tail -n 60 "$work/again.txt"; exit 1; }
 diff "$work/tables.txt" <(sed -n '/^Published recipes/,$p' "$work/again.txt")
