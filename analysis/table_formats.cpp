@@ -241,6 +241,7 @@ Json json_cell(const ResultTable& table, const Cell& cell) {
   if (const char* mark = word_of(cell.mark)) json["mark"] = mark;
   if (cell.p_value) json["p"] = json_number(cell.p_value);
   if (cell.published) json["published"] = json_published(*cell.published);
+  if (!cell.arithmetic.empty()) json["computed"] = cell.arithmetic;
   for (const auto& source : cell.sources) {
     json["sources"].push_back({{"run", table.run_ids[source.run]}, {"value", json_number(source.value.value)},
                                {"standard_error", json_number(source.value.standard_error)}, {"stage", source.value.stage}, {"step", source.value.step}});

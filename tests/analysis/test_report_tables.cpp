@@ -372,6 +372,7 @@ BOOST_AUTO_TEST_CASE(published_and_measured_stand_beside_each_other_over_their_d
   BOOST_TEST(value("a seed=0", "published") == 40.97);
   BOOST_TEST(value("a seed=0", "measured / dense") == 30.0 / 20.5);
   BOOST_TEST(value("a seed=0", "published / dense") == 40.97 / 29.16);
+  BOOST_TEST(cell_of(table, "a seed=0", "measured / dense")["computed"] == "30 / 20.5, of the dense model");
   BOOST_TEST(value("a seed=0", "difference") == 30.0 / 20.5 - 40.97 / 29.16);
   BOOST_TEST(value("dense tiny", "measured / dense") == 1.0);
   BOOST_TEST(cell_of(table, "dense tiny", "published / dense").is_null());
