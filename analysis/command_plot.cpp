@@ -1,6 +1,8 @@
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <set>
 
 #include "analysis/commands.hpp"
 #include "analysis/gnuplot.hpp"
@@ -25,8 +27,23 @@ struct Options {
   bool searches = false;            ///< the curves of the permutation searches
   bool spectra = false;
   std::string pareto;    ///< what size is counted in
+  std::vector<std::string> datasets;  ///< of perplexities; empty: all
   std::string heat_map;  ///< a number of layers
 };
+
+/// The perplexities on the chosen data sets; none where none are chosen, which stands for all.
+std::vector<storage::Measure> chosen_perplexities(const Options& options, const std::vector<storage::RunReader>& runs) {
+  if (options.datasets.empty()) return {};
+  auto measures = storage::measures_of(runs);
+  std::erase_if(measures, [](const auto& measure) { return measure.name != "eval/perplexity"; });
+  std::set<std::string> known;
+  for (const auto& measure : measures) known.insert(measure.dataset);
+  for (const auto& dataset : options.datasets) {
+    if (!known.contains(dataset)) throw ConfigError(fmt::format("--dataset: no run has a perplexity on '{}'; there are: {}", dataset, fmt::join(known, ", ")));
+  }
+  std::erase_if(measures, [&](const auto& measure) { return std::ranges::find(options.datasets, measure.dataset) == options.datasets.end(); });
+  return measures;
+}
 
 /// Perplexities, unless another subject is named.
 Drawing draw(const Options& options, const std::vector<storage::RunReader>& runs, Medium medium) {
@@ -34,7 +51,7 @@ Drawing draw(const Options& options, const std::vector<storage::RunReader>& runs
   if (!options.curves.empty()) return training_curves(runs, options.curves, medium);
   if (options.spectra) return spectra(runs, medium);
   if (!options.heat_map.empty()) return heat_map(runs, options.heat_map, medium);
-  const auto results = storage::results_of(runs);
+  const auto results = storage::results_of(runs, storage::RowsOfRun::last, chosen_perplexities(options, runs));
   if (options.pareto.empty()) return perplexity_points(results, medium);
   return pareto(results, options.pareto == "parameters" ? SizeOf::parameters : SizeOf::stored_bytes, medium);
 }
@@ -56,6 +73,7 @@ void add_plot_command(CLI::App& app, Action& chosen) {
   options->selection.add_store_option(*command);
   options->selection.add_run_arguments(*command);
   command->add_option("--out", options->out, "The picture to write: .png, .svg or .pdf");
+  command->add_option("--dataset", options->datasets, "Perplexities on these data sets only");
   command->add_flag("--terminal", options->is_terminal, "A quick look on standard output");
   auto* subject = command->add_option_group("subject", "what is drawn, at most one of");
   subject->add_option("--pareto", options->pareto, "Size, parameters or stored_bytes (without a word: parameters), against perplexity, with the Pareto front")

@@ -108,6 +108,7 @@ BOOST_FIXTURE_TEST_CASE(axes_have_units_and_runs_their_labels, Drawn) {
   };
   has("--pareto", {"parameters [million]", "perplexity [1], lower is better", "Pareto front", ">dense tiny<", "b_with "});
   has("--pareto stored_bytes", {"stored size [MB]"});
+  has("--dataset prose --pareto", {"prose", "Pareto front"});
   has("--curves distill/loss", {"optimizer step [1]", "distill/loss [1]"});
   has("--spectra", {"singular value / the largest [1]", "a: layers.0.mlp.up_proj"});
   has("--spectra " + first, {"layers.2.mlp.down_proj"});
@@ -125,6 +126,7 @@ BOOST_FIXTURE_TEST_CASE(plot_says_what_it_expected, Drawn) {
   refused("--terminal --heat-map nothing", "known: relative_error, search/gain, search_value, seconds, weighted_error");
   refused("--terminal --pareto flops", "--pareto");
   refused("--terminal --spectra --searches", "");
+  refused("--terminal --pareto --dataset none", "no run has a perplexity on 'none'; there are: prose");
   refused("--terminal --curves nothing", "none of the chosen runs has nothing to draw");
   const Store other;
   RunStore::create(other.path, sample_description());

@@ -45,4 +45,4 @@ for table in rows permutation objective losses head against_published; do
   echo
   "$bin/kronlab-report" table "$here/tables/$table.toml"
 done
-"$bin/kronlab-report" plot --experiment published-a --pareto parameters --out "$KRONLAB_STORE/published-a.png"
+"$bin/kronlab-report" plot --experiment published-a --pareto parameters --dataset "held-out novels" --dataset WikiText-2 --out "$KRONLAB_STORE/published-a.png"
