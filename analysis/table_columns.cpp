@@ -4,6 +4,7 @@
 #include <map>
 #include <tuple>
 
+#include "analysis/derived_columns.hpp"
 #include "framework/base/error.hpp"
 
 namespace kronlab::analysis {
@@ -34,7 +35,7 @@ Better better_by_name(const std::string& show) {
 
 std::string unit_of(const std::string& show) {
   if (show == "seconds") return "s";
-  return show == "runs" || show.ends_with("_error") || std::ranges::find(derived_columns, show) != derived_columns.end() ? "1" : "";
+  return show == "runs" || show.ends_with("_error") ? "1" : "";
 }
 
 std::string header_of(const std::string& show) {
@@ -136,7 +137,7 @@ std::vector<Column> columns_of(const TableSpec& spec, const Measured& measured, 
   std::vector<Column> columns;
   for (const auto& column : is_written ? spec.columns : default_columns(measured, spec, has_groups)) {
     if (column.show.find('/') == std::string::npos || column.show.starts_with("varied.")) {
-      columns.push_back(column_of(column, unit_of(column.show)));
+      columns.push_back(column_of(column, is_derived(column) ? "1" : unit_of(column.show)));
     } else {
       auto of_metric = metric_columns(column, measured, is_written);
       std::ranges::move(of_metric, std::back_inserter(columns));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "analysis/derived_columns.hpp"
 #include "framework/base/error.hpp"
 #include "framework/base/nearest.hpp"
 #include "framework/config/read_toml_file.hpp"
@@ -22,7 +23,7 @@ Enum choice_of(const StrictTable& table, const std::string& key, const std::vect
 void expect_showable(const ColumnSpec& column) {
   const std::string& show = column.show;
   const bool is_known = show.find('/') != std::string::npos || show.starts_with("varied.") || show.starts_with("published.") ||
-                        std::ranges::find(named_columns, show) != named_columns.end() || std::ranges::find(derived_columns, show) != derived_columns.end();
+                        std::ranges::find(named_columns, show) != named_columns.end() || is_derived(column);
   if (is_known) return;
   throw ConfigError(fmt::format("{}: unknown column '{}'{}; known: {}, varied.PATH, published.METRIC, and metrics such as eval/perplexity",
                                 column.position.text(), show, did_you_mean(show, named_columns), fmt::join(named_columns, ", ")));
