@@ -11,8 +11,6 @@
 namespace kronlab::analysis {
 namespace {
 
-bool shows_published(const ColumnSpec& column) { return column.show.starts_with("published."); }
-
 /// "2:4, bits 4" -> "2:4", "bits 4".
 std::set<std::string> parts_of(const std::string& setting) {
   std::set<std::string> parts;
@@ -100,6 +98,8 @@ Row& row_beside(ResultTable& table, const PublishedRow& wanted) {
 }
 
 }  // namespace
+
+bool shows_published(const ColumnSpec& column) { return column.show.starts_with("published."); }
 
 void expect_only_published(const TableSpec& spec) {
   if (spec.columns.empty() || spec.published.empty()) {

@@ -4,6 +4,9 @@
 
 namespace kronlab::analysis {
 
+/// Whether a column is of published numbers.
+bool shows_published(const ColumnSpec& column);
+
 /// @throws ConfigError if a table of published numbers alone has no columns, no rows, or columns of runs
 void expect_only_published(const TableSpec& spec);
 

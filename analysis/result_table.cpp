@@ -141,7 +141,7 @@ Row row_of(const Group& group, const std::vector<Column>& columns, const storage
   for (const auto* run : group) row.runs.push_back(run->run);
   for (const auto& column : columns) {
     Cell& cell = row.cells.emplace_back();
-    if (column.spec.show.starts_with("published.") || is_derived(column.spec)) continue;
+    if (shows_published(column.spec) || is_derived(column.spec)) continue;
     if (column.unit.empty()) {
       cell.text = text_of(column.spec, group);
     } else if (column.spec.show == "runs") {

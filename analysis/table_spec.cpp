@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "analysis/derived_columns.hpp"
+#include "analysis/published_rows.hpp"
 #include "framework/base/error.hpp"
 #include "framework/base/nearest.hpp"
 #include "framework/config/read_toml_file.hpp"
@@ -22,7 +23,7 @@ Enum choice_of(const StrictTable& table, const std::string& key, const std::vect
 
 void expect_showable(const ColumnSpec& column) {
   const std::string& show = column.show;
-  const bool is_known = show.find('/') != std::string::npos || show.starts_with("varied.") || show.starts_with("published.") ||
+  const bool is_known = show.find('/') != std::string::npos || show.starts_with("varied.") || shows_published(column) ||
                         std::ranges::find(named_columns, show) != named_columns.end() || is_derived(column);
   if (is_known) return;
   throw ConfigError(fmt::format("{}: unknown column '{}'{}; known: {}, varied.PATH, published.METRIC, and metrics such as eval/perplexity",
@@ -53,8 +54,7 @@ ColumnSpec column_from(const StrictTable& table, const config::Value& written) {
   if (column.of.size() != num_of) {
     throw ConfigError(fmt::format("{}: column '{}': of {} header(s), expected {}", column.position.text(), column.show, column.of.size(), num_of));
   }
-  const bool is_published = column.show.starts_with("published.");
-  if (!is_published && (!column.method.empty() || !column.model.empty() || column.setting)) {
+  if (!shows_published(column) && (!column.method.empty() || !column.model.empty() || column.setting)) {
     throw ConfigError(fmt::format("{}: column '{}': method, model and setting are of published.METRIC", column.position.text(), column.show));
   }
   return column;
