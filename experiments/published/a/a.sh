@@ -10,15 +10,17 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case ${1:-} in -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | grep -v '^set'; exit 0 ;; esac
+jobs=${KRONLAB_JOBS:-2} cores=$(nproc)
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > jobs ? cores / jobs : 1))}  # a run alone too: as many threads, the same bits
 if [ -n "${PUBLISHED_MODEL:-}" ]; then
   bin=$here/../../../build/release/bin
   export KRONLAB_STORE=${KRONLAB_STORE:-kronlab-store}
 else
   . "$here/../../healing/prepare.sh"
   export PUBLISHED_MODEL=$model PUBLISHED_TEXT=$text
+  echo "== the dense model against the reference numbers" >&2
+  "$bin/kronlab" run "$here/baseline.toml" "$@"
 fi
-jobs=${KRONLAB_JOBS:-2} cores=$(nproc)
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > jobs ? cores / jobs : 1))}  # a run alone too: as many threads, the same bits
 run() { "$bin/kronlab" run --jobs "$jobs" "$@"; }
 
 # plan FILE LABEL SEEDS [options]: from the profile of FILE to runs of its plan, which stand among the rows
@@ -30,10 +32,6 @@ plan() {
   run "$plan" --set experiment.name=published-a --set "sweep.variants=[{ name = \"$label\" }]" --set "sweep.seeds=$seeds"
 }
 
-if [ -n "${model:-}" ]; then
-  echo "== the dense model against the reference numbers" >&2
-  "$bin/kronlab" run "$here/baseline.toml" "$@"
-fi
 echo "== the recipes" >&2
 run "$here/rows.toml" "$@"
 echo "== CompactifAI: a profile, a plan, its run" >&2
