@@ -172,6 +172,11 @@ Value without_words(const Value& value) {
 
 }  // namespace
 
+std::string StudentSpec::start() const {
+  if (init == Init::random) return "random weights";
+  return blocks.empty() ? "" : fmt::format("{} blocks of the model", blocks.size());
+}
+
 bool PartSpec::needs_statistics() const {
   return decomposer->needs_input_moments() || (search && search->needs_input_moments());
 }

@@ -27,6 +27,9 @@ struct StudentSpec {
   std::vector<Index> blocks;  ///< of the model's; empty: all
   enum class Init { model, random } init = Init::model;
   std::string config;         ///< path of a config.json of its own shape, whose weights are random; empty: the model's
+
+  /// What a student that is not the dense model starts from; empty: it is.
+  std::string start() const;
 };
 
 /// Text from one or more files, and how much of it.

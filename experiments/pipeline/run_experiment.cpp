@@ -104,11 +104,12 @@ class Job {
 
   void evaluate_dense(const model::Transformer& student) {
     Measured measured{size_metrics(plan_.dense, -1), {}};
+    const auto start = spec_.student.start();
+    const std::string name = start.empty() ? "dense model" : fmt::format("student of {}", start);
     for (const auto& text : texts_) {
-      const auto evaluation =
-          cached_evaluation(communicator_, options_.store_path, dense_key(spec_, hashes_), student, text,
-                            spec_.precision, fmt::format("dense model on {}", text.spec.name));
-      log_info(fmt::format("dense model on {}: perplexity {:.3f} ± {:.3f}", text.spec.name, evaluation.perplexity,
+      const auto evaluation = cached_evaluation(communicator_, options_.store_path, dense_key(spec_, hashes_), student, text,
+                                                spec_.precision, fmt::format("{} on {}", name, text.spec.name));
+      log_info(fmt::format("{} on {}: perplexity {:.3f} ± {:.3f}", name, text.spec.name, evaluation.perplexity,
                            evaluation.perplexity_standard_error()));
       add(measured, evaluation, text, -1, 0);
       comm::coordinate(communicator_, [&] { expect_baseline(text.spec, evaluation.perplexity); });

@@ -25,12 +25,6 @@ std::string name_of_model(const ExperimentSpec& spec) {
   return spec.model.head == ModelSpec::Head::untied ? name + ", untied head" : name;
 }
 
-/// What a student that is not the dense model starts from; empty: it is.
-std::string start_of_student(const ExperimentSpec& spec) {
-  if (spec.student.init == StudentSpec::Init::random) return "random weights";
-  return spec.student.blocks.empty() ? "" : fmt::format("{} blocks of the model", spec.student.blocks.size());
-}
-
 storage::RunDescription description_of(const comm::Communicator& communicator, const RunOptions& options,
                                        const config::RunSpec& run, const ExperimentSpec& spec, const std::string& cell,
                                        const std::string& model_hash) {
@@ -45,7 +39,7 @@ storage::RunDescription description_of(const comm::Communicator& communicator, c
   description.provenance = run_provenance(communicator, options.command_line, options.threads);
   description.provenance.emplace_back("model/hash", model_hash);
   description.provenance.emplace_back("seed", std::to_string(spec.seed));
-  if (const auto start = start_of_student(spec); !start.empty()) description.provenance.emplace_back(storage::student_start, start);
+  if (const auto start = spec.student.start(); !start.empty()) description.provenance.emplace_back(storage::student_start, start);
   return description;
 }
 

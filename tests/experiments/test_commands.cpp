@@ -202,6 +202,14 @@ BOOST_FIXTURE_TEST_CASE(a_run_says_a_line_for_each_phase_and_its_log_has_them_to
   }
 }
 
+BOOST_FIXTURE_TEST_CASE(a_student_of_some_blocks_is_not_called_the_dense_model, Files) {
+  write(0.5, "[student]\nblocks = [0, 1]\n");
+  const auto output = run();
+  BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
+  BOOST_TEST(contains(output.err, "student of 2 blocks of the model on e: perplexity "), output.err);
+  BOOST_TEST(!contains(output.err, "dense model on"), output.err);
+}
+
 BOOST_FIXTURE_TEST_CASE(a_quiet_run_says_one_line_or_what_failed, Files) {
   const auto quiet = run("--quiet");
   BOOST_TEST(quiet.exit_code == 0);
