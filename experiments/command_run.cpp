@@ -73,10 +73,9 @@ int run(const comm::Communicator& world, const RunArguments& arguments) {
     if (specs.size() > 1) log_info(fmt::format("== run {} of {}: {}", i + 1, specs.size(), specs[i].label));
     all.push_back(run_one(world, specs[i], options));
     const double elapsed_s = now_s() - started_s;
-    const auto left = static_cast<double>(specs.size() - i - 1) / static_cast<double>(i + 1) * elapsed_s;
-    if (i + 1 < specs.size())
-      log_info(fmt::format("{} of {} runs after {}, about {} left", i + 1, specs.size(), format_duration(elapsed_s),
-                           format_duration(left)));
+    if (const auto left = seconds_left(all, specs.size(), elapsed_s, arguments.one_of); left && i + 1 < specs.size()) {
+      log_info(fmt::format("{} of {} runs after {}, about {} left", i + 1, specs.size(), format_duration(elapsed_s), format_duration(*left)));
+    }
   }
   for (std::size_t i = 0; i < all.size() && !is_stopped(); ++i) {  // what other jobs held may be done now, or given up
     if (all[i].is_held()) all[i] = run_one(world, specs[i], options);

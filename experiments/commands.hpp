@@ -54,6 +54,7 @@ struct RunArguments {
   std::vector<std::string> command_line;
   std::vector<std::string> environment;  ///< "NAME=VALUE", before MPI began
   int jobs = 1;                          ///< processes that share the sweep
+  int one_of = 1;                        ///< this process is one of so many
   bool may_oversubscribe = false;        ///< more threads of jobs than cores are meant
   std::vector<std::string> cells;  ///< only these runs; empty: all
   int threads = 1;

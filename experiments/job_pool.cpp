@@ -24,8 +24,8 @@ namespace {
 
 using nlohmann::json;
 
-/// The command line of a job: as this one's, but for what is for people.
-std::vector<std::string> words_of_job(const RunArguments& arguments) {
+/// The command line of one of `count` jobs: as this one's, but for what is for people.
+std::vector<std::string> words_of_job(const RunArguments& arguments, int count) {
   std::vector<std::string> words;
   for (std::size_t i = 0; i < arguments.command_line.size(); ++i) {
     const auto& word = arguments.command_line[i];
@@ -33,7 +33,7 @@ std::vector<std::string> words_of_job(const RunArguments& arguments) {
     if (word == "--jobs" || word.starts_with("--jobs=") || word == "--quiet" || word == "--json") continue;
     words.push_back(word);
   }
-  words.emplace_back("--json");
+  for (const auto& word : {std::string("--json"), std::string("--one-of"), std::to_string(count)}) words.push_back(word);
   return words;
 }
 
@@ -155,7 +155,7 @@ std::vector<EndedRun> run_by_jobs(const RunArguments& arguments, std::size_t num
   expect_no_launcher(arguments);
   const int count = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(arguments.jobs), std::max<std::size_t>(num_runs, 1)));
   std::vector<std::unique_ptr<Job>> jobs;
-  for (int number = 1; number <= count; ++number) jobs.push_back(std::make_unique<Job>(number, words_of_job(arguments), environment_of_job(arguments, count)));
+  for (int number = 1; number <= count; ++number) jobs.push_back(std::make_unique<Job>(number, words_of_job(arguments, count), environment_of_job(arguments, count)));
   log_info(fmt::format("{} jobs on {} run(s)", count, num_runs));
   bool was_stopped = false;
   while (std::ranges::any_of(jobs, [](const auto& job) { return !job->is_over(); })) {

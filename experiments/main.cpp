@@ -75,6 +75,7 @@ CLI::Option* add_run_options(CLI::App& command, RunArguments& a) {
   auto* json = command.add_flag("--json", a.as_json, "one JSON object on standard output: runs with state, cell, folder and results");
   command.add_flag("--quiet", a.is_quiet, "only errors and one line with the result; the runs' logs have all")->excludes(json);
   command.add_option("--jobs", a.jobs, "this many processes share the runs and this machine's cores; without mpirun")->check(CLI::PositiveNumber)->capture_default_str();
+  command.add_option("--one-of", a.one_of)->check(CLI::PositiveNumber)->group("");  // what --jobs tells those that it starts
   command.add_option("--cells", a.cells, "only the runs of these cells (between commas), as `kronlab check` names them")->delimiter(',');
   command.add_option("--max-failures", a.max_failures, "A run that failed this often is not tried again")->check(CLI::PositiveNumber)->capture_default_str();
   return file;

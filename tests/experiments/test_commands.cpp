@@ -1,6 +1,7 @@
 // What `kronlab check` and `kronlab run` say, and what a run does whose store fails.
 #include <boost/test/unit_test.hpp>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "experiments/pipeline/known_cells.hpp"
 #include "framework/storage/claim.hpp"
@@ -200,6 +201,19 @@ BOOST_FIXTURE_TEST_CASE(a_run_says_a_line_for_each_phase_and_its_log_has_them_to
     BOOST_TEST(!contains(text, "\r"));
     BOOST_TEST(!contains(text, "\033"));
   }
+}
+
+BOOST_FIXTURE_TEST_CASE(what_was_done_before_does_not_shorten_what_is_left, Files) {
+  BOOST_TEST_REQUIRE(run("--set sweep.seeds=[0]").exit_code == 0);
+  const auto output = run("--set sweep.seeds=[0,1,2]");
+  BOOST_TEST_REQUIRE(output.exit_code == 0, output.err);
+  BOOST_TEST(!contains(output.err, "1 of 3 runs after"), output.err);  // of which nothing is known yet
+  std::smatch found;
+  const std::string& said = output.err;
+  BOOST_TEST_REQUIRE(std::regex_search(said, found, std::regex("2 of 3 runs after (.*), about (.*) left")), said);
+  BOOST_TEST(found[1].str() == found[2].str());  // one run was worked on, one is left
+  const auto shared = run("--set sweep.seeds=[3,4,5] --one-of 1000");
+  BOOST_TEST(contains(shared.err, "about 0.0 s left"), shared.err);
 }
 
 BOOST_FIXTURE_TEST_CASE(a_student_of_some_blocks_is_not_called_the_dense_model, Files) {
