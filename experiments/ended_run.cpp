@@ -106,13 +106,13 @@ void print_ended(const RunArguments& arguments, std::size_t num_runs, const std:
   fmt::print("{}\n", result_line(arguments, num_runs, all));
 }
 
-/// All wrong in the same way is a wrong file; else some run failed. The last one tells whether a signal ended the sweep.
 std::optional<double> seconds_left(const std::vector<EndedRun>& all, std::size_t num_runs, double elapsed_s, int one_of) {
   const auto own = std::ranges::count_if(all, [](const EndedRun& run) { return !run.is_held() && !run.summary.was_done_before; });
   if (own == 0) return std::nullopt;
   return static_cast<double>(num_runs - all.size()) / one_of * elapsed_s / static_cast<double>(own);
 }
 
+/// All wrong in the same way is a wrong file; else some run failed. The last one tells whether a signal ended the sweep.
 int exit_code_of(const std::vector<EndedRun>& all) {
   if (!all.empty() && all.back().code == ExitCode::checkpointed) return static_cast<int>(ExitCode::checkpointed);
   std::set<ExitCode> codes;
