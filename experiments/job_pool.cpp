@@ -33,7 +33,7 @@ std::vector<std::string> words_of_job(const RunArguments& arguments, int count) 
     if (word == "--jobs" || word.starts_with("--jobs=") || word == "--quiet" || word == "--json") continue;
     words.push_back(word);
   }
-  for (const auto& word : {std::string("--json"), std::string("--one-of"), std::to_string(count)}) words.push_back(word);
+  words.insert(words.end(), {"--json", "--one-of", std::to_string(count)});
   return words;
 }
 

@@ -7,14 +7,14 @@
 
 namespace kronlab::experiments {
 
-double tokens_in(const std::string& path) {
+double PartEstimator::tokens_in(const std::string& path) {
   constexpr double bytes_per_token = 4.5;
   std::error_code unknown;
   const auto bytes = std::filesystem::file_size(path, unknown);
   return unknown ? 300'000.0 : static_cast<double>(bytes) / bytes_per_token;
 }
 
-double ceiling(double value) { return std::ceil(value - 1e-9); }
+double PartEstimator::ceiling(double value) { return std::ceil(value - 1e-9); }
 
 PartEstimate& PartEstimator::part(const char* name, Index stage, Index memory) const {
   PartEstimate made;

@@ -44,6 +44,11 @@ class PartEstimator {
   /// Partial sums that rank `rank` is left with of `count` arrays: as TreeSum and GradientSum have them.
   Index num_nodes(Index count, int rank) const;
 
+  /// In a text: a token is 4.5 bytes, a file that is not there 300,000 tokens.
+  static double tokens_in(const std::string& path);
+  /// Up to the next whole number, but for rounding.
+  static double ceiling(double value);
+
   const ExperimentSpec& spec_;
   const CompressionPlan& plan_;
   const MachineRates& rates_;
@@ -57,10 +62,5 @@ void estimate_compression(const EstimatedRun& run, std::size_t stage, ScaleEstim
 void estimate_sensitivity(const EstimatedRun& run, std::size_t stage, ScaleEstimate& result);
 /// Distillation or training of a stage.
 void estimate_training(const EstimatedRun& run, std::size_t stage, ScaleEstimate& result);
-
-/// In a text: a token is 4.5 bytes, a file that is not there 300,000 tokens.
-double tokens_in(const std::string& path);
-/// Up to the next whole number, but for rounding.
-double ceiling(double value);
 
 }  // namespace kronlab::experiments
